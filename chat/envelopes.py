@@ -1,0 +1,378 @@
+"""Envelopes: the JSON that travels on the topics, as typed structs, and the functions that read it strictly.
+
+Up: `Send` on `send`, `Ack` on `ack`, `SyncRequest` on `sync`. Down: `Event` on `messages`, `ReceiptUpdate` on
+`receipts`, and `Reject`, `SyncPage`, `Reset`, `Invitation` on `inbox`. Between our processes: `Delivered`,
+`Connected` and `Disconnected` on `$events/…`, `Invalidation` on Valkey.
+
+Unknown fields are refused on the way up (a typing error must not be lost in silence) and ignored on the way down
+(so that an old client survives a new server).
+"""
+
+from __future__ import annotations
+
+import base64
+from datetime import datetime
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from chat.errors import InvalidEnvelope, TooLarge
+from chat.ids import check_message_id, message_id_from_ingest
+
+MAX_SEND_BYTES = 64 * 1024
+"""Default bound of an envelope on `send` (PABAL_BRIDGE_MAX_SEND_BYTES): pictures travel as attachments, not inline."""
+
+MAX_TARGETS = 100
+"""How many people one message may mention, and how many cursors one sync may name times ten."""
+
+Type = Literal["message", "edit", "delete", "reaction"]
+"""What a client may send."""
+
+
+T = TypeVar("T")
+
+
+def _always(value: T) -> T:
+    """A default that is written out even where defaults are left out: receivers tell envelopes apart by it."""
+    return msgspec.field(default_factory=lambda: value)
+
+
+class Attachment(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """A file that is stored elsewhere."""
+
+    url: str
+    content_type: str
+    size: int | None = None
+    name: str | None = None
+
+
+class Body(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """What a message says: exactly one of text, attachment, data or cipher.
+
+    `data` with `content_type` is what a device published as plain bytes: text as it is, anything else in base64 with
+    `encoding` set. `cipher` is end-to-end encrypted and opaque to the server.
+    """
+
+    text: str | None = None
+    attachment: Attachment | None = None
+    data: Any = None
+    content_type: str | None = None
+    encoding: Literal["base64"] | None = None
+    cipher: str | None = None
+    emoji: str | None = None
+
+    def parts(self) -> int:
+        """How many of the alternatives are present."""
+        return sum(part is not None for part in (self.text, self.attachment, self.data, self.cipher, self.emoji))
+
+
+class Send(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """What a client publishes on `chats/{chat}/send/{user}`."""
+
+    id: str
+    type: Type = "message"
+    body: Body | None = None
+    target: str | None = None
+    reply_to: str | None = None
+    mentions: list[str] = []
+    expires_in: int | None = None
+
+
+class Event(msgspec.Struct, omit_defaults=True):
+    """A stored event, as members receive it and as history shows it.
+
+    Attributes:
+        type: `message`, `edit`, `delete`, `reaction`, `system`, or `void` (a slot that could not be used).
+        id: the sender's message id; ids of `void` events are the server's.
+        seq: place in the chat's total order, dense from 1.
+        n: how many messages the chat held once this event was stored.
+        at: when the server stored it, UTC, milliseconds.
+    """
+
+    type: str
+    id: str
+    chat: str
+    seq: int
+    n: int
+    sender: str
+    at: datetime
+    v: int = _always(1)
+    body: Body | None = None
+    target: str | None = None
+    reply_to: str | None = None
+    mentions: list[str] = []
+    expires_at: datetime | None = None
+    edited_at: datetime | None = None
+    deleted_at: datetime | None = None
+    trace_id: str | None = None
+
+
+class Ack(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """What a client publishes on `chats/{chat}/ack/{user}`: one or both watermarks, as `seq`."""
+
+    delivered: int | None = None
+    seen: int | None = None
+
+
+class Mark(msgspec.Struct, omit_defaults=True):
+    """One member's watermarks after a move."""
+
+    user: str
+    delivered: int
+    seen: int
+
+
+class ReceiptUpdate(msgspec.Struct, omit_defaults=True):
+    """What members receive on `chats/{chat}/receipts`.
+
+    Attributes:
+        marks: the members whose watermarks moved, by name (chats of up to the aggregation threshold).
+        delivered: in larger chats: how many members have received everything up to `seq`.
+        seen: in larger chats: how many members have seen everything up to `seq`.
+    """
+
+    chat: str
+    at: datetime
+    type: str = _always("receipts")
+    marks: list[Mark] = []
+    seq: int | None = None
+    delivered: int | None = None
+    seen: int | None = None
+
+
+class Reject(msgspec.Struct, omit_defaults=True):
+    """On the inbox: a message that was refused, and why. `id` is None when none could be read."""
+
+    code: str
+    reason: str
+    id: str | None = None
+    chat: str | None = None
+    type: str = _always("reject")
+
+
+class SyncRequest(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """What a client publishes on `users/{user}/sync`.
+
+    Attributes:
+        cursors: the last `seq` that the client holds, per chat; 0 for nothing.
+        req: any word of the client's; the answers repeat it.
+        limit: at most so many events per page (1 to 500).
+    """
+
+    cursors: dict[str, int]
+    req: str | None = None
+    limit: int = 100
+
+
+class SyncPage(msgspec.Struct, omit_defaults=True):
+    """On the inbox and from `GET /v1/sync`: what was missed of one chat, in order.
+
+    Attributes:
+        next: ask again with this cursor.
+        limited: whether more is waiting behind `next`.
+        last: the chat's newest `seq` when the page was made.
+    """
+
+    chat: str
+    events: list[Event]
+    next: int
+    limited: bool
+    last: int
+    req: str | None = None
+    type: str = _always("sync")
+
+
+class Reset(msgspec.Struct, omit_defaults=True):
+    """On the inbox and from `GET /v1/sync`: the cursor can't be used (`unknown_chat`, `ahead`, `too_old`): forget the chat's local state and read anew."""
+
+    chat: str
+    reason: str
+    req: str | None = None
+    type: str = _always("reset")
+
+
+class SyncDone(msgspec.Struct, omit_defaults=True):
+    """On the inbox: every cursor of one sync request has been answered with its first page or a reset."""
+
+    req: str | None = None
+    type: str = _always("sync_done")
+
+
+class Invitation(msgspec.Struct, omit_defaults=True):
+    """On the inbox: the user has become a member of a chat."""
+
+    chat: str
+    kind: str
+    by: str
+    title: str | None = None
+    type: str = _always("invitation")
+
+
+class DeliveredMark(msgspec.Struct, array_like=True):
+    """One row of `$events/delivered`: `user` has acknowledged every event of `chat` up to `seq` that it was sent."""
+
+    chat: str
+    user: str
+    seq: int
+
+
+class Delivered(msgspec.Struct):
+    """`$events/delivered`: what subscribers acknowledged since the last one, coalesced by the broker."""
+
+    marks: list[DeliveredMark]
+
+
+class Connection(msgspec.Struct, omit_defaults=True):
+    """`$events/connected` and `$events/disconnected`. `online`: how many connections the principal has left."""
+
+    principal: str
+    client_id: str
+    online: int
+    at: datetime
+
+
+class Invalidation(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
+    """On Valkey: a decision that somebody may have cached is no longer true.
+
+    Attributes:
+        kind: `member` (chat, user: membership or role changed), `grant` (sid: a sign-in ended), `principal` (user: banned, deleted or a device's secret changed).
+    """
+
+    kind: Literal["member", "grant", "principal"]
+    chat: str | None = None
+    user: str | None = None
+    sid: str | None = None
+
+
+_encoder = msgspec.json.Encoder()
+_send = msgspec.json.Decoder(Send)
+_ack = msgspec.json.Decoder(Ack)
+_sync = msgspec.json.Decoder(SyncRequest)
+
+
+def encode(struct: msgspec.Struct) -> bytes:
+    """The JSON of any envelope, UTF-8."""
+    return _encoder.encode(struct)
+
+
+def decode(payload: bytes, kind: type[T]) -> T:
+    """Read an envelope that one of our own processes or the server wrote.
+
+    Raises:
+        InvalidEnvelope: not JSON, or not of that kind.
+    """
+    return _strict(msgspec.json.Decoder(kind), payload)
+
+
+def read_send(payload: bytes, *, max_bytes: int = MAX_SEND_BYTES) -> Send:
+    """Read what a client sent, strictly.
+
+    Raises:
+        TooLarge: more than `max_bytes`.
+        InvalidEnvelope: `not_json`, or `invalid_envelope` with the field that is wrong.
+        InvalidId: the id or target is no UUID.
+    """
+    if len(payload) > max_bytes:
+        raise TooLarge(f"a message has at most {max_bytes} bytes, this one has {len(payload)}")
+    send = _strict(_send, payload)
+    send.id = check_message_id(send.id)
+    _check_shape(send)
+    return send
+
+
+def read_ack(payload: bytes) -> Ack:
+    """Read a receipt.
+
+    Raises:
+        InvalidEnvelope: not JSON, no watermark in it, or one below 0.
+    """
+    ack = _strict(_ack, payload)
+    if ack.delivered is None and ack.seen is None:
+        raise InvalidEnvelope("an ack names 'delivered', 'seen' or both")
+    if min(ack.delivered or 0, ack.seen or 0) < 0:
+        raise InvalidEnvelope("a watermark is a seq: 0 or more")
+    return ack
+
+
+def read_sync(payload: bytes) -> SyncRequest:
+    """Read a request for what was missed.
+
+    Raises:
+        InvalidEnvelope: not JSON, or cursors or limit out of bounds.
+    """
+    request = _strict(_sync, payload)
+    check_sync(request)
+    return request
+
+
+def check_sync(request: SyncRequest) -> None:
+    """The bounds of a sync request, for MQTT and REST alike.
+
+    Raises:
+        InvalidEnvelope: too many cursors, a cursor below 0, or a limit out of 1..500.
+    """
+    if not 1 <= request.limit <= 500:
+        raise InvalidEnvelope("'limit' is 1 to 500")
+    if len(request.cursors) > 10 * MAX_TARGETS:
+        raise InvalidEnvelope(f"at most {10 * MAX_TARGETS} cursors in one request")
+    if any(cursor < 0 for cursor in request.cursors.values()):
+        raise InvalidEnvelope("a cursor is a seq: 0 or more")
+
+
+def wrap_plain(payload: bytes, *, ingest_id: str, content_type: str | None, max_bytes: int = MAX_SEND_BYTES) -> Send:
+    """The message that a device means when it just publishes bytes.
+
+    Text is kept as text (NUL and all); bytes that are not UTF-8 travel as base64. The id comes from the ingest id.
+
+    Raises:
+        TooLarge: more than `max_bytes`.
+    """
+    if len(payload) > max_bytes:
+        raise TooLarge(f"a message has at most {max_bytes} bytes, this one has {len(payload)}")
+    try:
+        body = Body(data=payload.decode(), content_type=content_type or "text/plain")
+    except UnicodeDecodeError:
+        data = base64.b64encode(payload).decode()
+        body = Body(data=data, content_type=content_type or "application/octet-stream", encoding="base64")
+    return Send(id=message_id_from_ingest(ingest_id), body=body)
+
+
+def _strict(decoder: msgspec.json.Decoder[T], payload: bytes) -> T:
+    try:
+        return decoder.decode(payload)
+    except msgspec.ValidationError as error:
+        raise InvalidEnvelope(str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidEnvelope(f"the payload is not JSON: {type(error).__name__}", code="not_json") from None
+
+
+def _check_shape(send: Send) -> None:
+    """Rules between fields, which types alone can't say."""
+    if send.type == "message":
+        _check_body(send.body, "message", allowed=("text", "attachment", "data", "cipher"))
+        if send.target is not None:
+            raise InvalidEnvelope("a message has no 'target'; answer another one with 'reply_to'")
+    else:
+        if send.target is None:
+            raise InvalidEnvelope(f"'{send.type}' needs the 'target' it is about")
+        send.target = check_message_id(send.target)
+        if send.type == "edit":
+            _check_body(send.body, "edit", allowed=("text", "attachment", "data", "cipher"))
+        elif send.type == "reaction":
+            _check_body(send.body, "reaction", allowed=("emoji",))
+        elif send.body is not None:
+            raise InvalidEnvelope("'delete' has no body")
+    if send.reply_to is not None:
+        send.reply_to = check_message_id(send.reply_to)
+    if len(send.mentions) > MAX_TARGETS:
+        raise InvalidEnvelope(f"at most {MAX_TARGETS} mentions")
+    if send.expires_in is not None and not 1 <= send.expires_in <= 365 * 86_400:
+        raise InvalidEnvelope("'expires_in' is 1 second to 365 days, in seconds")
+
+
+def _check_body(body: Body | None, type_: str, *, allowed: tuple[str, ...]) -> None:
+    names = ", ".join(allowed)
+    if body is None or body.parts() != 1 or all(getattr(body, name) is None for name in allowed):
+        raise InvalidEnvelope(f"the body of '{type_}' holds exactly one of: {names}")
+    if body.encoding is not None and not isinstance(body.data, str):
+        raise InvalidEnvelope("'encoding' goes with 'data' as a string")

@@ -1,0 +1,15 @@
+"""Names of background jobs: how the bridge and the api name work for the workers without importing them.
+
+A job takes ids only, is idempotent, and is sent after what it is about has been stored.
+"""
+
+from __future__ import annotations
+
+PUSH_EVENT = "pabal.push.event"
+"""Push one stored event to the members who are away. Arguments: `message_id`."""
+
+SWEEP_PUSHES = "pabal.push.sweep"
+"""Find events whose push mark is older than 30 s and push them. No arguments. Beat runs it every 15 s."""
+
+PUSH_QUEUE = "push"
+MAINTENANCE_QUEUE = "maintenance"

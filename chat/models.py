@@ -1,0 +1,173 @@
+"""What is stored, as the processes see it: plain records without behaviour. `adapters/mongo/` gives their documents.
+
+Times are UTC datetimes with millisecond precision (what Mongo keeps).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+import msgspec
+
+
+class Role(StrEnum):
+    """What a member may do in a chat; the order of rights is in `chat.permissions`."""
+
+    OWNER = "owner"
+    ADMIN = "admin"
+    MEMBER = "member"
+    READER = "reader"
+
+
+class PrincipalKind(StrEnum):
+    """Who is behind a connection or a request."""
+
+    USER = "user"
+    DEVICE = "device"
+    SERVICE = "service"
+
+
+class Principal(msgspec.Struct, frozen=True):
+    """An authenticated somebody.
+
+    Attributes:
+        id: handle, device id or service name.
+        sid: the grant (sign-in) behind a user's token; None for devices and services.
+        admin: may use the administration routes.
+        owner: of a device: the user who registered it.
+    """
+
+    id: str
+    kind: PrincipalKind
+    sid: str | None = None
+    admin: bool = False
+    owner: str | None = None
+
+
+class User(msgspec.Struct):
+    """A person. `password_hash` is argon2id."""
+
+    id: str
+    display_name: str
+    password_hash: str
+    created_at: datetime
+    admin: bool = False
+    disabled: bool = False
+
+
+class Device(msgspec.Struct):
+    """A thing that publishes. `secret_hash` is SHA-256 of a 256-bit random secret (nothing to guess, so nothing to stretch)."""
+
+    id: str
+    owner: str
+    name: str
+    secret_hash: str
+    created_at: datetime
+    disabled: bool = False
+
+
+SPENT_TOKENS_KEPT = 20
+"""How many spent refresh tokens a grant remembers: five hours of 15-minute rotations, within which reuse is recognised."""
+
+
+class Grant(msgspec.Struct):
+    """A sign-in: a family of refresh tokens, of which only the newest is valid.
+
+    Attributes:
+        sid: the family's id, claim `sid` of its access tokens.
+        current: SHA-256 of the refresh token that is valid now.
+        previous: SHA-256 values of the spent ones (the newest `SPENT_TOKENS_KEPT`): showing one again revokes the family.
+    """
+
+    sid: str
+    user: str
+    current: str
+    created_at: datetime
+    expires_at: datetime
+    previous: list[str] = []
+    revoked_at: datetime | None = None
+
+
+class ChatKind(StrEnum):
+    """How many may be in it, and who may write."""
+
+    DIRECT = "direct"
+    GROUP = "group"
+    CHANNEL = "channel"
+
+
+class Chat(msgspec.Struct):
+    """A chat. `last_*` are a cache of the newest event and may be behind it; the events themselves are the truth."""
+
+    id: str
+    kind: ChatKind
+    created_at: datetime
+    created_by: str
+    title: str | None = None
+    last_seq: int = 0
+    last_n: int = 0
+    last_at: datetime | None = None
+
+
+class Member(msgspec.Struct):
+    """One membership with its watermarks. A member who left keeps the row, with `left_at` set."""
+
+    chat: str
+    user: str
+    role: Role
+    joined_at: datetime
+    joined_seq: int = 0
+    left_at: datetime | None = None
+    delivered_seq: int = 0
+    seen_seq: int = 0
+    seen_n: int = 0
+    muted_until: datetime | None = None
+
+
+class Receipt(msgspec.Struct):
+    """One move of a watermark: at `at`, `user` had delivered or seen everything of `chat` up to `seq`."""
+
+    chat: str
+    user: str
+    kind: str  # "delivered" | "seen"
+    seq: int
+    at: datetime
+
+
+class Head(msgspec.Struct, frozen=True):
+    """The newest stored `seq` and `n` of a chat; (0, 0) for an empty one."""
+
+    seq: int = 0
+    n: int = 0
+
+
+class PushToken(msgspec.Struct):
+    """Where FCM reaches one installation of a user."""
+
+    token: str
+    user: str
+    platform: str  # "android" | "ios" | "web"
+    updated_at: datetime
+
+
+class DeadLetter(msgspec.Struct):
+    """A message that could not be processed, kept with everything needed to send it again."""
+
+    id: str
+    topic: str
+    payload: bytes
+    reason: str
+    tries: int
+    at: datetime
+    properties: dict[str, str] = {}
+
+
+class Watermarks(msgspec.Struct):
+    """A wish to raise one member's watermarks; applied with `$max`, so it never lowers them."""
+
+    chat: str
+    user: str
+    delivered_seq: int
+    seen_seq: int
+    seen_n: int

@@ -1,0 +1,132 @@
+"""Who may do what: the one place, asked by the broker, the bridge and the api.
+
+The rules are pure. What they need to know of a chat or device is fetched by the caller (`needs` says what), so that the same
+rule serves a cached decision in the broker and a query in the api. What no rule allows is denied.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from chat.models import Member, Principal, PrincipalKind, Role
+from chat.topics import Kind, Topic
+
+
+class Action(StrEnum):
+    """What a principal does with a topic."""
+
+    PUBLISH = "publish"
+    SUBSCRIBE = "subscribe"
+
+
+class Need(StrEnum):
+    """The fact that a decision hangs on."""
+
+    NOTHING = "nothing"
+    MEMBERSHIP = "membership"
+    """Is the principal a member of chat `scope` now?"""
+    SHARED_CHAT = "shared_chat"
+    """Does the principal share a chat with user `scope`?"""
+    OWNERSHIP = "ownership"
+    """Does the principal own device `scope`?"""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the caller found out, per `Need`. The defaults deny."""
+
+    member: Member | None = None
+    shares_chat: bool = False
+    owns_device: bool = False
+
+
+WRITERS = frozenset({Role.OWNER, Role.ADMIN, Role.MEMBER})
+"""Roles that may publish messages, typing included."""
+
+MANAGERS = frozenset({Role.OWNER, Role.ADMIN})
+"""Roles that may add and remove other members."""
+
+
+class _Whose(StrEnum):
+    """Which part of the topic must name the principal itself."""
+
+    ANYONE = "anyone"
+    LAST_LEVEL = "last_level"
+    SCOPE = "scope"
+
+
+# (action, kind of topic) -> whose topic it must be, and what else must be true. What is absent is denied.
+_RULES: dict[tuple[Action, Kind], tuple[_Whose, Need]] = {
+    (Action.PUBLISH, Kind.SEND): (_Whose.LAST_LEVEL, Need.MEMBERSHIP),
+    (Action.PUBLISH, Kind.ACK): (_Whose.LAST_LEVEL, Need.MEMBERSHIP),
+    (Action.PUBLISH, Kind.TYPING): (_Whose.LAST_LEVEL, Need.MEMBERSHIP),
+    (Action.SUBSCRIBE, Kind.MESSAGES): (_Whose.ANYONE, Need.MEMBERSHIP),
+    (Action.SUBSCRIBE, Kind.RECEIPTS): (_Whose.ANYONE, Need.MEMBERSHIP),
+    (Action.SUBSCRIBE, Kind.TYPING): (_Whose.ANYONE, Need.MEMBERSHIP),
+    (Action.SUBSCRIBE, Kind.INBOX): (_Whose.SCOPE, Need.NOTHING),
+    (Action.PUBLISH, Kind.SYNC): (_Whose.SCOPE, Need.NOTHING),
+    (Action.SUBSCRIBE, Kind.PRESENCE): (_Whose.ANYONE, Need.SHARED_CHAT),
+    (Action.PUBLISH, Kind.TELEMETRY): (_Whose.SCOPE, Need.NOTHING),
+    (Action.SUBSCRIBE, Kind.TELEMETRY): (_Whose.ANYONE, Need.OWNERSHIP),
+    (Action.PUBLISH, Kind.COMMANDS): (_Whose.ANYONE, Need.OWNERSHIP),
+    (Action.SUBSCRIBE, Kind.COMMANDS): (_Whose.SCOPE, Need.NOTHING),
+}
+
+
+def needs(principal: Principal, action: Action, topic: Topic | None) -> Need | None:
+    """What must be known to decide; None when the answer is no whatever the facts are.
+
+    Args:
+        principal: who asks.
+        action: publish or subscribe.
+        topic: the parsed topic or filter; None when it is no row of the contract.
+    """
+    if principal.kind is PrincipalKind.SERVICE:
+        return Need.NOTHING
+    rule = _RULES.get((action, topic.kind)) if topic is not None else None
+    if topic is None or rule is None:
+        return None
+    whose, need = rule
+    if whose is _Whose.LAST_LEVEL and topic.user != principal.id:
+        return None
+    if whose is _Whose.SCOPE and topic.scope != principal.id:
+        return None
+    return need
+
+
+def allows(principal: Principal, action: Action, topic: Topic | None, facts: Facts) -> bool:
+    """Whether `principal` may do `action` on `topic`, given what `needs` asked for."""
+    match needs(principal, action, topic):
+        case Need.NOTHING:
+            return True
+        case Need.MEMBERSHIP:
+            return _member_may(action, topic, facts.member)
+        case Need.SHARED_CHAT:
+            return facts.shares_chat
+        case Need.OWNERSHIP:
+            return facts.owns_device
+        case _:
+            return False
+
+
+def _member_may(action: Action, topic: Topic | None, member: Member | None) -> bool:
+    if member is None or member.left_at is not None or topic is None:
+        return False
+    if action is Action.PUBLISH and topic.kind in (Kind.SEND, Kind.TYPING):
+        return member.role in WRITERS
+    return True
+
+
+def may_manage_members(member: Member | None) -> bool:
+    """Whether this member may add members, or remove members other than themselves."""
+    return member is not None and member.left_at is None and member.role in MANAGERS
+
+
+def may_remove(actor: Member | None, target: Member) -> bool:
+    """Whether `actor` may take `target` out: anybody leaves; managers remove others, but nobody removes the owner."""
+    if actor is None or actor.left_at is not None:
+        return False
+    if actor.user == target.user:
+        return True
+    return actor.role in MANAGERS and target.role is not Role.OWNER

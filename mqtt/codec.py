@@ -1,0 +1,107 @@
+"""Framing: a stream of bytes to whole packets, bounded."""
+
+from __future__ import annotations
+
+from mqtt.decode import V5, V311, read_packet
+from mqtt.encode import encode, publish_parts, with_dup
+from mqtt.packets import Connect, Packet
+from mqtt.reasons import ProtocolViolation, Reason, malformed
+
+__all__ = ["V5", "V311", "Decoder", "encode", "publish_parts", "with_dup"]
+
+
+class Decoder:
+    """Collects bytes and gives whole packets.
+
+    Args:
+        version: protocol level of what is read; 0 on a server, until CONNECT tells.
+        max_packet: the largest Remaining Length taken, in bytes. A larger claim is refused from the header, before any
+            of it is kept.
+
+    Attributes:
+        failure: what the peer did wrong; nothing is read after it. The packets before it are valid and were given.
+        version: the protocol level, once known.
+    """
+
+    __slots__ = ("_need", "_rest", "failure", "max_packet", "version")
+
+    def __init__(self, *, version: int = 0, max_packet: int = 1 << 20) -> None:
+        self.version = version
+        self.max_packet = max_packet
+        self.failure: ProtocolViolation | None = None
+        self._rest = bytearray()
+        self._need = 0
+
+    def feed(self, data: bytes) -> list[Packet]:
+        """The packets that are whole with `data`; what is left over waits for more."""
+        if self.failure is not None:
+            return []
+        if self._rest:
+            # A bytearray grows in place: a peer that trickles a large packet byte by byte costs no copy per byte.
+            self._rest += data
+            if len(self._rest) < self._need:
+                return []
+            data = bytes(self._rest)
+            self._rest.clear()
+        packets: list[Packet] = []
+        try:
+            used = self._read(data, packets)
+        except ProtocolViolation as violation:
+            self.failure = violation
+            return packets
+        if used < len(data):
+            self._rest += data[used:]
+        return packets
+
+    @property
+    def pending(self) -> int:
+        """How many bytes of an unfinished packet are held."""
+        return len(self._rest)
+
+    def _read(self, data: bytes, packets: list[Packet]) -> int:
+        pos, size, version = 0, len(data), self.version
+        while size - pos >= 2:
+            length = data[pos + 1]
+            start = pos + 2
+            if length > 0x7F:
+                length, start = self._long_length(data, pos, size)
+                if not start:
+                    self._need = 0
+                    return pos
+            if length > self.max_packet:
+                raise ProtocolViolation(
+                    Reason.PACKET_TOO_LARGE, f"a packet of {length} bytes; {self.max_packet} is the limit"
+                )
+            end = start + length
+            if end > size:
+                self._need = end - pos
+                return pos
+            packet = read_packet(data[pos], data, start, end, version)
+            if not version:
+                version = self._first(packet)
+            packets.append(packet)
+            pos = end
+        self._need = 0
+        return pos
+
+    def _first(self, packet: Packet) -> int:
+        if not isinstance(packet, Connect):  # [MQTT-3.1.0-1]
+            raise ProtocolViolation(Reason.PROTOCOL_ERROR, "the first packet is not CONNECT")
+        self.version = packet.version
+        return packet.version
+
+    @staticmethod
+    def _long_length(data: bytes, pos: int, size: int) -> tuple[int, int]:
+        """Remaining Length of two to four bytes and where the packet's body starts; (0, 0) when it isn't whole yet."""
+        value = 0
+        for index in range(4):
+            at = pos + 1 + index
+            if at >= size:
+                return 0, 0
+            byte = data[at]
+            value |= (byte & 0x7F) << 7 * index
+            if byte < 0x80:
+                if byte == 0:
+                    raise malformed("the remaining length is not in its shortest form")
+                return value, at + 1
+        raise malformed("the remaining length has more than four bytes")

@@ -1,0 +1,247 @@
+"""The topic index: which subscriptions match a topic.
+
+Exact filters are one dictionary look-up; filters with wildcards are a trie, walked only along levels that match. What the trie
+answers is remembered per topic until a wildcard filter comes or goes, so that the cost of a publish hangs on the number of
+*matching* subscribers and not on how many filters exist.
+
+Each filter has entries: `key -> value` (a session and how it subscribed). Shared subscriptions are entries below a
+group: of each group one entry gets the message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Generic, NamedTuple, TypeVar
+
+from mqtt.filters import split_shared
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+_CACHE_TOPICS = 16_384
+"""Topics whose wildcard matches are remembered: about the active topics of a large broker at once."""
+
+
+class Group(Generic[K, V]):
+    """The members of one shared subscription.
+
+    A topic's first two levels decide which member gets it (rendezvous hashing: when a member comes or goes, only the
+    topics that it gets or had move). So everything of one chat goes to one bridge, as long as the bridges stay.
+    """
+
+    __slots__ = ("_chosen", "members", "name")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.members: dict[K, V] = {}
+        self._chosen: dict[str, K] = {}
+
+    def reset(self) -> None:
+        """Choose anew: a member came, went, connected or disconnected."""
+        self._chosen.clear()
+
+    def choose(self, topic: str, available: Callable[[K], bool]) -> K | None:
+        """The member that gets a topic, of those that are `available`; None if there is none."""
+        second = topic.find("/", topic.find("/") + 1)
+        key = topic if second < 0 else topic[:second]
+        chosen = self._chosen.get(key)
+        if chosen is None:
+            candidates = [member for member in self.members if available(member)]
+            if not candidates:
+                return None
+            chosen = max(candidates, key=lambda member: hash((key, member)))
+            if len(self._chosen) >= _CACHE_TOPICS:
+                self._chosen.clear()
+            self._chosen[key] = chosen
+        return chosen
+
+
+class _Leaf(Generic[K, V]):
+    """What subscribes to one filter."""
+
+    __slots__ = ("entries", "groups")
+
+    def __init__(self) -> None:
+        self.entries: dict[K, V] = {}
+        self.groups: dict[str, Group[K, V]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self.entries or self.groups)
+
+
+class _Node(Generic[K, V]):
+    """A level of the trie. `leaf` ends a filter here; `rest` ends one here with `#`."""
+
+    __slots__ = ("children", "leaf", "rest")
+
+    def __init__(self) -> None:
+        self.children: dict[str, _Node[K, V]] = {}
+        self.leaf: _Leaf[K, V] | None = None
+        self.rest: _Leaf[K, V] | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.children or self.leaf or self.rest)
+
+
+class Match(NamedTuple, Generic[K, V]):
+    """What matches a topic: entries of plain subscriptions (one per matching filter) and shared groups.
+
+    `overlaps` says that more than one filter matched, so that a key may stand in `entries` more than once.
+    """
+
+    entries: list[tuple[K, V]]
+    groups: list[Group[K, V]]
+    overlaps: bool = False
+
+
+class TopicIndex(Generic[K, V]):
+    """Subscriptions by filter."""
+
+    def __init__(self) -> None:
+        self._exact: dict[str, _Leaf[K, V]] = {}
+        self._root: _Node[K, V] = _Node()
+        self._cache: dict[str, tuple[_Leaf[K, V], ...]] = {}
+        self.size = 0
+
+    def add(self, text: str, key: K, value: V) -> bool:
+        """Subscribe `key` to a filter, shared or not; an entry that exists is replaced. True if it is new.
+
+        Raises:
+            ValueError: an invalid shared subscription.
+        """
+        shared = split_shared(text)
+        leaf = self._leaf(shared.topic_filter if shared else text)
+        if shared:
+            group = leaf.groups.setdefault(shared.group, Group(shared.group))
+            group.reset()
+        entries = group.members if shared else leaf.entries
+        new = key not in entries
+        entries[key] = value
+        self.size += new
+        return new
+
+    def remove(self, text: str, key: K) -> bool:
+        """Take an entry away, and with the last one the filter. False if there was none."""
+        shared = split_shared(text)
+        topic_filter = shared.topic_filter if shared else text
+        leaf = self._find(topic_filter)
+        if leaf is None:
+            return False
+        if shared:
+            group = leaf.groups.get(shared.group)
+            if group is None or group.members.pop(key, None) is None:
+                return False
+            group.reset()
+            if not group.members:
+                del leaf.groups[shared.group]
+        elif leaf.entries.pop(key, None) is None:
+            return False
+        self.size -= 1
+        if not leaf:
+            self._prune(topic_filter)
+        return True
+
+    def regroup(self, text: str) -> None:
+        """A member of a shared subscription became available, or no longer is."""
+        shared = split_shared(text)
+        leaf = self._find(shared.topic_filter) if shared else None
+        if shared and leaf and (group := leaf.groups.get(shared.group)):
+            group.reset()
+
+    def match(self, topic: str) -> Match[K, V]:
+        """What subscribes to a topic name."""
+        exact = self._exact.get(topic)
+        wild = self._cache.get(topic)
+        if wild is None:
+            wild = self._walk(topic)
+        if not wild:
+            if exact is None:
+                return Match([], [])
+            return Match(list(exact.entries.items()), list(exact.groups.values()))
+        entries: list[tuple[K, V]] = list(exact.entries.items()) if exact else []
+        groups: list[Group[K, V]] = list(exact.groups.values()) if exact else []
+        for leaf in wild:
+            entries += leaf.entries.items()
+            groups += leaf.groups.values()
+        return Match(entries, groups, len(wild) + (exact is not None) > 1)
+
+    def _leaf(self, topic_filter: str) -> _Leaf[K, V]:
+        if not _is_wild(topic_filter):
+            return self._exact.setdefault(topic_filter, _Leaf())
+        node = self._root
+        levels = topic_filter.split("/")
+        many = levels[-1] == "#"
+        for level in levels[:-1] if many else levels:
+            node = node.children.setdefault(level, _Node())
+        leaf = node.rest if many else node.leaf
+        if leaf is None:
+            leaf = _Leaf()
+            if many:
+                node.rest = leaf
+            else:
+                node.leaf = leaf
+            self._cache.clear()
+        return leaf
+
+    def _find(self, topic_filter: str) -> _Leaf[K, V] | None:
+        if not _is_wild(topic_filter):
+            return self._exact.get(topic_filter)
+        levels = topic_filter.split("/")
+        many = levels[-1] == "#"
+        node: _Node[K, V] | None = self._root
+        for level in levels[:-1] if many else levels:
+            node = node.children.get(level) if node else None
+        if node is None:
+            return None
+        return node.rest if many else node.leaf
+
+    def _prune(self, topic_filter: str) -> None:
+        if not _is_wild(topic_filter):
+            del self._exact[topic_filter]
+            return
+        self._cache.clear()
+        levels = topic_filter.split("/")
+        many = levels[-1] == "#"
+        path = [self._root]
+        for level in levels[:-1] if many else levels:
+            path.append(path[-1].children[level])
+        if many:
+            path[-1].rest = None
+        else:
+            path[-1].leaf = None
+        names = levels[: len(path) - 1]
+        for parent, name in zip(reversed(path[:-1]), reversed(names), strict=True):
+            if parent.children[name]:
+                break
+            del parent.children[name]
+
+    def _walk(self, topic: str) -> tuple[_Leaf[K, V], ...]:
+        """The leaves of wildcard filters that match, remembered."""
+        found: list[_Leaf[K, V]] = []
+        levels = topic.split("/")
+        hidden = topic.startswith("$")  # [MQTT-4.7.2-1]
+        layer = [self._root]
+        for depth, level in enumerate(levels):
+            below: list[_Node[K, V]] = []
+            for node in layer:
+                skip = hidden and depth == 0
+                if node.rest is not None and not skip:
+                    found.append(node.rest)
+                if (child := node.children.get(level)) is not None:
+                    below.append(child)
+                if not skip and level != "+" and (child := node.children.get("+")) is not None:
+                    below.append(child)
+            layer = below
+        for node in layer:
+            if node.leaf is not None:
+                found.append(node.leaf)
+            if node.rest is not None:  # `a/#` matches `a` too (§4.7.1.2)
+                found.append(node.rest)
+        if len(self._cache) >= _CACHE_TOPICS:
+            self._cache.clear()
+        result = self._cache[topic] = tuple(found)
+        return result
+
+
+def _is_wild(topic_filter: str) -> bool:
+    return "+" in topic_filter or "#" in topic_filter

@@ -1,0 +1,77 @@
+"""An application message inside the broker: what is routed, queued, retained and delivered."""
+
+from __future__ import annotations
+
+from mqtt.decode import V5
+from mqtt.encode import publish_parts
+from mqtt.packets import Properties
+
+_EMPTY: Properties = {}
+
+
+class Message:
+    """One published message. It is shared by all its receivers, so nothing of it changes after it was made.
+
+    Args:
+        topic: topic name.
+        payload: application bytes.
+        qos: as published.
+        retain: as published.
+        properties: those that travel on to subscribers.
+        expires_at: when it is no longer to be delivered, in seconds of the broker's clock; None for never.
+        mark: what to report when a subscriber acknowledges it: a number that means something to the publisher.
+        publisher: client id, for no-local.
+    """
+
+    __slots__ = ("_parts", "expires_at", "mark", "payload", "properties", "publisher", "qos", "retain", "topic")
+
+    def __init__(
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        qos: int = 0,
+        retain: bool = False,
+        properties: Properties | None = None,
+        expires_at: float | None = None,
+        mark: int | None = None,
+        publisher: str = "",
+    ) -> None:
+        self.topic = topic
+        self.payload = payload
+        self.qos = qos
+        self.retain = retain
+        self.properties = properties or _EMPTY
+        self.expires_at = expires_at
+        self.mark = mark
+        self.publisher = publisher
+        self._parts: dict[int, tuple[bytes, bytes]] = {}
+
+    def parts(self, version: int, qos: int, *, retain: bool) -> tuple[bytes, bytes]:
+        """The PUBLISH around its packet id (see `publish_parts`), encoded once per kind of receiver."""
+        key = version << 3 | qos << 1 | retain
+        found = self._parts.get(key)
+        if found is None:
+            found = self._parts[key] = publish_parts(
+                self.topic, self.payload, qos=qos, retain=retain, version=version, properties=self.properties
+            )
+        return found
+
+    def parts_now(
+        self, version: int, qos: int, *, retain: bool, now: float, identifiers: tuple[int, ...]
+    ) -> tuple[bytes, bytes]:
+        """The same for a receiver with subscription identifiers, or a message that expires: what is left of its
+        lifetime is counted down [MQTT-3.3.2-6].
+        """
+        if version != V5 or (self.expires_at is None and not identifiers):
+            return self.parts(version, qos, retain=retain)
+        properties = self.properties.copy()
+        if self.expires_at is not None:
+            properties["message_expiry_interval"] = max(0, round(self.expires_at - now))
+        if identifiers:
+            properties["subscription_identifier"] = list(identifiers)
+        return publish_parts(self.topic, self.payload, qos=qos, retain=retain, version=version, properties=properties)
+
+    def expired(self, now: float) -> bool:
+        """Whether its lifetime is over [MQTT-3.3.2-5]."""
+        return self.expires_at is not None and now >= self.expires_at
