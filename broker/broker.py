@@ -1,0 +1,366 @@
+"""The broker: who comes in, who goes, what is due. Everything about one client's packets is in `connection.py`."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import structlog
+
+from broker.connection import Connection, Transport
+from broker.core import Core
+from broker.ingest import Ingest
+from broker.limits import Limits
+from broker.marks import Marks
+from broker.policy import Action, Identity, Login, LoginRefused, Policy, Undecided
+from broker.presence import PresenceEvents, PresenceSink
+from broker.router import Router
+from mqtt.codec import V5, V311, encode
+from mqtt.messages import Message
+from mqtt.packets import ConnAck, Connect, Properties, Will
+from mqtt.reasons import Reason
+from mqtt.session import Session
+
+log = structlog.get_logger("broker")
+
+TICK = 1.0
+"""Seconds between looks at keep alives, timers and expired sessions: nothing there needs better."""
+
+SWEEP_BATCH = 1_000
+"""Subscriptions per question to the policy: one query of about 100 KB."""
+
+
+class Broker:
+    """One broker.
+
+    Args:
+        policy: decides who may what.
+        limits: every bound.
+        ingest_filters: publishes on these wait for the bridge's PUBACK.
+        presence: is told who is connected; None for a broker that tells nobody.
+        clock: monotonic seconds; the running loop's when omitted.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        *,
+        limits: Limits,
+        ingest_filters: tuple[str, ...] = (),
+        presence: PresenceSink | None = None,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        self.core = Core(policy, limits, clock or asyncio.get_running_loop().time)
+        self.router = Router(self.core)
+        self.ingest = Ingest(self.core, self.router, ingest_filters)
+        self.marks = Marks(self.core, self.router)
+        self.presence = PresenceEvents(self.send, presence)
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._ended: dict[str, float] = {}
+
+    # ---- connections
+
+    def connect(self, transport: Transport) -> Connection:
+        """A socket was opened."""
+        connection = Connection(self, transport)
+        if len(self.core.open) > self.core.limits.connections or self.core.draining:
+            self.core.stats.connects["too_many"] += 1
+            connection.close(Reason.SERVER_BUSY)
+        return connection
+
+    async def login(self, connection: Connection, connect: Connect) -> None:
+        """Let a client in or not. Nothing of an existing session is touched before its owner has proved who they are."""
+        try:
+            assigned = self._assigned(connect)
+            login = Login(connect.client_id, connect.username, connect.password, connection.peer)
+            identity = await self.core.policy.login(login)
+            await self._check_will(identity, connect.will)
+            if connection.alive:
+                await self._open(connection, connect, identity, assigned=assigned)
+        except LoginRefused as refusal:
+            self.refuse(connection, Reason(refusal.reason), refusal.detail)
+        except Undecided:
+            self.refuse(connection, Reason.SERVER_UNAVAILABLE, "rights can't be checked now: try again")
+
+    def _assigned(self, connect: Connect) -> str | None:
+        """The client id that we choose for a client that brought none [MQTT-3.1.3-6, -7]."""
+        if "authentication_method" in connect.properties:
+            raise LoginRefused(Reason.BAD_AUTHENTICATION_METHOD, "enhanced authentication is not offered")
+        if connect.client_id:
+            return None
+        if connect.version == V311 and not connect.clean_start:  # 3.1.1 [MQTT-3.1.3-8]
+            raise LoginRefused(Reason.CLIENT_IDENTIFIER_NOT_VALID, "a session that stays needs a client id")
+        name = connect.username or "anonymous"
+        connect.client_id = f"{name}:auto-{secrets.token_hex(8)}"
+        return connect.client_id
+
+    async def _check_will(self, identity: Identity, will: Will | None) -> None:
+        if will is None:
+            return
+        if will.qos > 1:
+            raise LoginRefused(Reason.QOS_NOT_SUPPORTED, "a will of QoS 2 is not offered")
+        (granted,) = await self.core.policy.decide(Action.PUBLISH, [(identity, will.topic)])
+        if not granted:
+            raise LoginRefused(Reason.NOT_AUTHORIZED, "not authorized to publish the will")
+
+    async def _open(
+        self, connection: Connection, connect: Connect, identity: Identity, *, assigned: str | None
+    ) -> None:
+        core = self.core
+        client_id = connect.client_id
+        session = core.sessions.get(client_id)
+        if session is not None and not connect.clean_start:
+            await self._recheck(session, identity)
+            session = core.sessions.get(client_id)
+        other = core.connections.get(client_id)
+        if other is not None:
+            other.close(Reason.SESSION_TAKEN_OVER, "another connection uses this client id")
+            session = core.sessions.get(client_id)
+        if not connection.alive:
+            return
+        if connection.opened < max(self._ended.get(identity.id, 0.0), self._ended.get(identity.grant or "", 0.0)):
+            raise LoginRefused(Reason.NOT_AUTHORIZED, "the sign-in ended during login")
+        if session is not None and (connect.clean_start or session.principal != identity.id):
+            core.drop_session(session)
+            session = None
+        resumed = session is not None
+        session = session or core.new_session(client_id, identity.id)
+        session.expiry = self._expiry(connect)
+        session.attach(
+            version=connect.version,
+            window=self._window(connect, identity),
+            max_packet=connect.properties.get("maximum_packet_size", 0),
+        )
+        session.connection = connection
+        core.connections[client_id] = connection
+        connection.opened_as(identity, session, connect)
+        connection.keep_alive = self._keep_alive(connect)
+        connection.answer(ConnAck(resumed, Reason.SUCCESS, self._connack_properties(connect, session, assigned)))
+        core.stats.connects["success"] += 1
+        core.regroup(session)
+        if session.shared:
+            self.ingest.adopt()
+        session.resume(core.clock())
+        if identity.announce:
+            self.presence.connected(identity.id, client_id)
+        log.debug("client.connected", client_id=client_id, version=connect.version, resumed=resumed)
+
+    async def _recheck(self, session: Session, identity: Identity) -> None:
+        """Before a session is resumed: its subscriptions must still be granted, whatever was missed meanwhile (P5)."""
+        texts = list(session.subscriptions)
+        answers = await self.core.policy.decide(Action.SUBSCRIBE, [(identity, text) for text in texts])
+        self._revoke(session, [text for text, granted in zip(texts, answers, strict=True) if not granted])
+
+    def _revoke(self, session: Session, texts: list[str]) -> None:
+        """Take subscriptions away with everything that still waits for them."""
+        if not texts:
+            return
+        scopes = {self.core.policy.scope(text) for text in texts} - {""}
+        for text in texts:
+            self.core.unsubscribe(session, text)
+        if scopes:
+            gone = session.purge(lambda message: self.core.policy.scope(message.topic) in scopes)
+            self.core.stats.dropped["no_longer_member"] += gone
+        self.core.stats.refused["subscription_revoked"] += len(texts)
+        log.info("subscriptions.revoked", client_id=session.client_id, count=len(texts))
+
+    def _expiry(self, connect: Connect) -> int:
+        limits = self.core.limits
+        if connect.version == V5:
+            return min(connect.properties.get("session_expiry_interval", 0), limits.session_expiry_max)
+        return 0 if connect.clean_start else limits.session_expiry_v311
+
+    def _window(self, connect: Connect, identity: Identity) -> int:
+        own = connect.properties.get("receive_maximum", 65_535)
+        return own if identity.service else min(own, self.core.limits.window)
+
+    def _keep_alive(self, connect: Connect) -> float:
+        wanted, highest = connect.keep_alive, self.core.limits.keep_alive_max
+        if connect.version == V5 and highest and not 0 < wanted <= highest:
+            wanted = highest
+        return wanted * 1.5  # [MQTT-3.1.2-22]
+
+    def _connack_properties(self, connect: Connect, session: Session, assigned: str | None) -> Properties:
+        if connect.version != V5:
+            return {}
+        limits = self.core.limits
+        properties: Properties = {
+            "receive_maximum": session.connection.receive_maximum,
+            "maximum_qos": 1,
+            "maximum_packet_size": limits.max_packet,
+        }
+        if session.expiry != connect.properties.get("session_expiry_interval", 0):
+            properties["session_expiry_interval"] = session.expiry
+        if assigned is not None:
+            properties["assigned_client_identifier"] = assigned
+        if limits.keep_alive_max and not 0 < connect.keep_alive <= limits.keep_alive_max:
+            properties["server_keep_alive"] = limits.keep_alive_max
+        return properties
+
+    def refuse(self, connection: Connection, reason: Reason, detail: str) -> None:
+        """Answer a CONNECT with no, and close."""
+        self.core.stats.connects[reason.name.lower()] += 1
+        log.info("client.refused", peer=connection.peer, reason=reason.name.lower(), detail=detail)
+        properties: Properties = {"reason_string": detail} if connection.version == V5 else {}
+        connection.refuse(encode(ConnAck(False, reason, properties), connection.version))
+
+    def left(self, connection: Connection, *, publish_will: bool) -> None:
+        """A connection that was open is over."""
+        core, session = self.core, connection.session
+        if core.connections.get(session.client_id) is connection:
+            del core.connections[session.client_id]
+        session.connection = None
+        session.detach()
+        core.regroup(session)
+        self.ingest.abandon(session)
+        if publish_will and connection.will is not None:
+            self._publish_will(session, connection.will)
+        if connection.identity.announce:
+            self.presence.disconnected(connection.identity.id, session.client_id)
+        if not session.expiry or len(core.sessions) > core.limits.sessions:
+            core.drop_session(session)
+        else:
+            uid = session.uid
+            core.later(session.expiry, lambda: self._expire(session, uid))
+
+    def _expire(self, session: Session, uid: str) -> None:
+        """A session's time is over, unless somebody has come back to it (and may have left again, with a new timer)."""
+        if not session.connected and session.uid == uid and self.core.sessions.get(session.client_id) is session:
+            self.core.drop_session(session)
+
+    def _publish_will(self, session: Session, will: Will) -> None:
+        delay = will.properties.get("will_delay_interval", 0)
+        properties: Properties = {}
+        if "content_type" in will.properties:
+            properties["content_type"] = will.properties["content_type"]
+        if "user_property" in will.properties:
+            properties["user_property"] = will.properties["user_property"]
+        message = Message(
+            will.topic,
+            will.payload,
+            qos=will.qos,
+            retain=will.retain,
+            properties=properties,
+            publisher=session.client_id,
+        )
+        wait = min(delay, session.expiry)
+        if not wait:
+            self.router.publish(message)
+            return
+
+        def due() -> None:
+            if not session.connected:  # [MQTT-3.1.3-9]: coming back in time takes the will back
+                self.router.publish(message)
+
+        self.core.later(wait, due)
+
+    # ---- the broker's own messages
+
+    def send(self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False) -> None:
+        """Publish in the broker's own name."""
+        self.router.publish(Message(topic, payload, qos=qos, retain=retain))
+
+    # ---- decisions that fall
+
+    def forget(self, principal: str, scope: str) -> None:
+        """Something about a principal changed: cached decisions fall at once, and what they allowed is asked again."""
+        for session in self.core.sessions_of(principal):
+            connection: Connection | None = session.connection
+            if connection is not None:
+                connection.forget(scope)
+            texts = [text for text in session.subscriptions if not scope or self.core.policy.scope(text) == scope]
+            if texts:
+                self.spawn(self._ask_again(session, connection, texts))
+
+    async def _ask_again(self, session: Session, connection: Connection | None, texts: list[str]) -> None:
+        identity = _identity(session)
+        try:
+            answers = await self.core.policy.decide(Action.SUBSCRIBE, [(identity, text) for text in texts])
+        except Undecided:
+            # Nobody can say whether this session may still listen: it may not. On its return it is asked again.
+            if connection is not None:
+                connection.close(Reason.SERVER_BUSY, "rights can't be checked now")
+            return
+        self._revoke(session, [text for text, granted in zip(texts, answers, strict=True) if not granted])
+
+    async def sweep(self) -> None:
+        """Ask again about everything that was ever allowed: what invalidations should have told, whether or not they came.
+
+        Raises:
+            Undecided: it could not be found out; nothing was changed by what is unknown.
+        """
+        grants = {c.identity.grant for c in self.core.connections.values() if c.identity.grant is not None}
+        ended = grants - await self.core.policy.alive(grants)
+        self.disconnect(grants=ended, reason=Reason.NOT_AUTHORIZED)
+        for connection in list(self.core.connections.values()):
+            connection.forget("")
+        asked = [(session, text) for session in self.core.sessions.values() for text in session.subscriptions]
+        for start in range(0, len(asked), SWEEP_BATCH):
+            batch = asked[start : start + SWEEP_BATCH]
+            answers = await self.core.policy.decide(Action.SUBSCRIBE, [(_identity(s), text) for s, text in batch])
+            for (session, text), granted in zip(batch, answers, strict=True):
+                if not granted:
+                    self._revoke(session, [text])
+
+    def disconnect(self, *, principal: str | None = None, grants: set[str] | None = None, reason: Reason) -> int:
+        """Close every connection of a principal, or of some grants, logins under way included; how many were open."""
+        for name in {principal} - {None} | (grants or set()):
+            self._ended[str(name)] = self.core.clock()
+        chosen = [
+            connection
+            for connection in list(self.core.connections.values())
+            if connection.identity.id == principal or (grants and connection.identity.grant in grants)
+        ]
+        for connection in chosen:
+            connection.close(reason)
+        return len(chosen)
+
+    # ---- time
+
+    def tick(self) -> None:
+        """Once a second: keep alives, half-open connections, stalled readers, timers."""
+        now, limits = self.core.clock(), self.core.limits
+        self.core.run_timers()
+        # A login under way is over when its time is: what ended before that is known to the stores.
+        self._ended = {name: at for name, at in self._ended.items() if now - at < limits.connect_timeout}
+        for connection in list(self.core.open):
+            if not connection.ready:
+                if now - connection.opened > limits.connect_timeout:
+                    self.core.stats.connects["timeout"] += 1
+                    connection.close(Reason.KEEP_ALIVE_TIMEOUT)
+            elif connection.keep_alive and now - connection.last_heard > connection.keep_alive:
+                connection.close(Reason.KEEP_ALIVE_TIMEOUT, "nothing heard for one and a half keep alives")
+            elif connection.stalled_since is not None and now - connection.stalled_since > limits.write_timeout:
+                self.core.stats.dropped["slow_consumer_disconnected"] += 1
+                connection.close(Reason.QUOTA_EXCEEDED, "what was sent has not been read for too long")
+
+    def drain(self) -> None:
+        """Shut down: tell every client (5.0 §4.13.1, reason 0x8B), keep their sessions' will unsent."""
+        self.core.draining = True
+        for connection in list(self.core.open):
+            connection.will = None
+            connection.close(Reason.SERVER_SHUTTING_DOWN)
+
+    # ---- tasks
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run something beside the packets; its failure is logged."""
+        self.keep(asyncio.ensure_future(work))
+
+    def keep(self, task: asyncio.Task[Any]) -> None:
+        """Hold a task until it is done: the loop itself holds none."""
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("task.failed", error=type(error).__name__)
+
+
+def _identity(session: Session) -> Identity:
+    """Who a session belongs to, connected or not."""
+    connection: Connection | None = session.connection
+    return connection.identity if connection is not None else Identity(session.principal)

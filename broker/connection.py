@@ -1,0 +1,373 @@
+"""One client's connection: its packets, one after the other, as guard clauses.
+
+The connection knows no socket: a transport (TCP, WebSocket) gives it bytes and takes bytes. When the answer to a packet has
+to be found out (login, a membership that is not cached), the packets behind it wait in order and nothing is read.
+
+    NEW ──CONNECT──► LOGIN ──let in──► OPEN ──DISCONNECT, error, lost──► CLOSED
+     └────────────────┴──refused, timeout, lost──────────────────────────►┘
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any, Protocol
+
+import structlog
+
+from broker.policy import Action, Identity
+from broker.publishing import acknowledged, publish, settle
+from broker.subscribing import subscribe, unsubscribe
+from mqtt.codec import V5, Decoder, encode
+from mqtt.packets import (
+    Auth,
+    Connect,
+    Disconnect,
+    Packet,
+    PingReq,
+    PingResp,
+    Properties,
+    PubAck,
+    Publish,
+    Subscribe,
+    Unsubscribe,
+    Will,
+)
+from mqtt.reasons import ProtocolViolation, Reason, malformed, protocol_error
+from mqtt.session import Session
+
+if TYPE_CHECKING:
+    from broker.broker import Broker
+
+log = structlog.get_logger("broker")
+
+
+class State(Enum):
+    """Where a connection is in its life; see the picture above."""
+
+    NEW = auto()
+    LOGIN = auto()
+    OPEN = auto()
+    CLOSED = auto()
+
+
+class Transport(Protocol):
+    """What a connection needs of a socket."""
+
+    peer: str
+
+    def write(self, data: bytes) -> None:
+        """Send bytes; never blocks."""
+        ...
+
+    def close(self) -> None:
+        """Send what is written, then close; bounded in time."""
+        ...
+
+    def pause(self) -> None:
+        """Read nothing."""
+        ...
+
+    def resume(self) -> None:
+        """Read on."""
+        ...
+
+
+class Connection:
+    """One client.
+
+    Args:
+        broker: whose client it is.
+        transport: its socket.
+
+    Attributes:
+        session: valid from OPEN on.
+        identity: likewise.
+        receive_maximum: how many QoS 1 publishes the client may have unanswered.
+        unanswered: how many it has.
+        last_heard: when bytes last came, seconds of the broker's clock.
+    """
+
+    def __init__(self, broker: Broker, transport: Transport) -> None:
+        self.broker = broker
+        self.core = broker.core
+        self._transport = transport
+        self._decoder = Decoder(max_packet=self.core.limits.max_connect_packet)
+        self._waiting: deque[Packet] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self.pauses: set[str] = set()
+        self._epoch = 0
+        self.grants: dict[str, bool] = {}
+        self.state = State.NEW
+        self.session: Session = _NO_SESSION
+        self.identity: Identity = _NOBODY
+        self.version = V5
+        self.will: Will | None = None
+        self.keep_alive = 0.0
+        self.receive_maximum = self.core.limits.receive_maximum
+        self.unanswered = 0
+        self.opened = self.last_heard = self.core.clock()
+        self.stalled_since: float | None = None
+        self.core.open.add(self)
+
+    @property
+    def peer(self) -> str:
+        """The other end's address."""
+        return self._transport.peer
+
+    @property
+    def alive(self) -> bool:
+        """Whether the connection has not ended."""
+        return self.state is not State.CLOSED
+
+    @property
+    def ready(self) -> bool:
+        """Whether the client has been let in."""
+        return self.state is State.OPEN
+
+    # ---- from the transport
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came."""
+        if self.state is State.CLOSED:
+            return
+        self.last_heard = self.core.clock()
+        self.core.stats.bytes_in += len(data)
+        packets = self._decoder.feed(data)
+        if self._task is not None:
+            self._waiting.extend(packets)
+        else:
+            self._handle(packets)
+
+    def lost(self) -> None:
+        """The socket is gone: without DISCONNECT before, the will is due."""
+        self._end(publish_will=True)
+
+    def write_paused(self) -> None:
+        """The client doesn't read: drop its QoS 0, and read nothing from it until it does."""
+        self.session.stalled = self.session is not _NO_SESSION
+        self.stalled_since = self.core.clock()
+        self.pause("write")
+
+    def write_resumed(self) -> None:
+        """The client reads again."""
+        self.session.stalled = False
+        self.stalled_since = None
+        self.resume("write")
+
+    # ---- to the transport
+
+    def flush(self) -> None:
+        """Send what the session has to send, in one write."""
+        out = self.session.out
+        if out and self.state is State.OPEN:
+            self.session.out = []
+            data = b"".join(out)
+            self.core.stats.bytes_out += len(data)
+            self._transport.write(data)
+
+    def pause(self, why: str) -> None:
+        """Read nothing until every reason to pause is gone."""
+        if not self.pauses:
+            self._transport.pause()
+        self.pauses.add(why)
+
+    def resume(self, why: str) -> None:
+        """One reason to pause is gone."""
+        if why in self.pauses:
+            self.pauses.discard(why)
+            if not self.pauses and self.state is not State.CLOSED:
+                self._transport.resume()
+
+    def close(self, reason: Reason, detail: str = "") -> None:
+        """End the connection from our side; MQTT 5 clients are told why [MQTT-3.14.0-1]."""
+        if self.state is State.CLOSED:
+            return
+        if self.state is State.OPEN:
+            self.flush()
+            if self.version == V5:
+                properties: Properties = {"reason_string": detail} if detail else {}
+                self._transport.write(encode(Disconnect(reason, properties), V5))
+        self._end(publish_will=True)
+
+    def refuse(self, connack: bytes) -> None:
+        """Answer a CONNECT with no, and end."""
+        if self.alive:
+            self._transport.write(connack)
+            self._end(publish_will=False)
+
+    # ---- packets
+
+    def _handle(self, packets: list[Packet] | deque[Packet]) -> None:
+        """Handle packets in order, until one needs an answer from outside."""
+        try:
+            for position, packet in enumerate(packets):
+                answer = self._dispatch(packet)
+                if answer is not None:
+                    rest = list(packets)[position + 1 :]
+                    self._wait_for(answer, rest)
+                    return
+                if self.state is State.CLOSED:
+                    return
+        except ProtocolViolation as violation:
+            self._violated(violation)
+        except Exception:
+            # One client's packet must never take the others' connections with it.
+            log.exception("connection.failed", client_id=self.session.client_id, peer=self._transport.peer)
+            self.close(Reason.UNSPECIFIED_ERROR)
+        if self.alive and self._decoder.failure is not None:
+            self._violated(self._decoder.failure)
+
+    def _dispatch(self, packet: Packet) -> Awaitable[None] | None:
+        if self.state is not State.OPEN:
+            return self._first(packet)
+        return _HANDLERS.get(type(packet), Connection.unexpected)(self, packet)
+
+    def _wait_for(self, answer: Awaitable[None], rest: list[Packet]) -> None:
+        self._waiting.extendleft(reversed(rest))
+        self.pause("busy")
+        self._task = asyncio.ensure_future(self._continue(answer))
+        self.broker.keep(self._task)
+
+    async def _continue(self, answer: Awaitable[None]) -> None:
+        try:
+            await answer
+        except ProtocolViolation as violation:
+            self._violated(violation)
+        except Exception:
+            log.exception("connection.failed", client_id=self.session.client_id, peer=self._transport.peer)
+            self.close(Reason.UNSPECIFIED_ERROR)
+        self._task = None
+        self.resume("busy")
+        waiting, self._waiting = self._waiting, deque()
+        if self.state is not State.CLOSED:
+            self._handle(waiting)
+
+    def _violated(self, violation: ProtocolViolation) -> None:
+        log.info(
+            "connection.violation", client_id=self.session.client_id, peer=self._transport.peer, reason=violation.detail
+        )
+        self.core.stats.refused[violation.reason.name.lower()] += 1
+        if self.state is State.NEW and self._decoder.version:
+            self.broker.refuse(self, violation.reason, violation.detail)
+        elif self.state is State.NEW and violation.reason is Reason.UNSUPPORTED_PROTOCOL_VERSION:
+            self._transport.write(b"\x20\x02\x00\x01")  # what a 3.1.1 client understands [3.1.1 MQTT-3.1.2-2]
+            self._end(publish_will=False)
+        else:
+            self.close(violation.reason, violation.detail)
+
+    def _first(self, packet: Packet) -> Awaitable[None] | None:
+        if not isinstance(packet, Connect):  # only packets behind a CONNECT that was refused come here
+            raise protocol_error("a packet before the connection is open")
+        if self.state is not State.NEW:  # [MQTT-3.1.0-2]
+            raise protocol_error("a second CONNECT")
+        self.version = packet.version
+        self.state = State.LOGIN
+        return self.broker.login(self, packet)
+
+    def opened_as(self, identity: Identity, session: Session, connect: Connect) -> None:
+        """Login has succeeded: the broker gives the connection its session."""
+        limits = self.core.limits
+        self.state = State.OPEN
+        self.identity = identity
+        self.session = session
+        self.will = connect.will
+        self._decoder.max_packet = limits.max_packet
+        if identity.service:
+            self.receive_maximum = limits.service_receive_maximum
+
+    def answer(self, packet: Packet) -> None:
+        """Queue a packet behind what is already to be sent."""
+        self.session.out.append(encode(packet, self.version))
+        if not self.session.dirty:
+            self.core.touch(self.session)
+
+    @property
+    def answers_refusals(self) -> bool:
+        """Whether a publish can be refused in its PUBACK (MQTT 5), rather than by silence or a closed connection."""
+        return self.version == V5
+
+    def settle(self, packet_id: int, reason: int, properties: Properties) -> None:
+        """The bridge's answer to an ingested publish."""
+        settle(self, packet_id, reason, properties)
+
+    # ---- decisions
+
+    async def decide(self, action: Action, topics: list[str]) -> list[bool]:
+        """Ask the policy; ask again when a decision fell meanwhile, as the answer may be older than that.
+
+        Raises:
+            Undecided: it can't be found out now.
+        """
+        while True:
+            epoch = self._epoch
+            answers = await self.core.policy.decide(action, [(self.identity, topic) for topic in topics])
+            if epoch == self._epoch:
+                return answers
+
+    def remember(self, topic: str, *, granted: bool) -> None:
+        """Keep a decision about publishing on a topic."""
+        if len(self.grants) >= self.core.limits.grants_cached:
+            self.grants.clear()
+        self.grants[topic] = granted
+
+    def forget(self, scope: str) -> None:
+        """Decisions about a scope (`""`: all) no longer hold: ask again."""
+        self._epoch += 1
+        for topic in list(self.grants):
+            if not scope or self.core.policy.scope(topic) == scope:
+                del self.grants[topic]
+
+    # ---- the rest
+
+    def ping(self, _packet: PingReq) -> None:
+        """PINGREQ."""
+        self.answer(PingResp())
+
+    def disconnect(self, packet: Disconnect) -> None:
+        """DISCONNECT: the client goes, and may say how long its session shall live and whether its will is due."""
+        expiry = packet.properties.get("session_expiry_interval")
+        if expiry is not None:
+            if self.session.expiry == 0 and expiry:  # [MQTT-3.14.2-2]
+                raise protocol_error("a session that ends with its connection can't be prolonged at the end")
+            self.session.expiry = min(expiry, self.core.limits.session_expiry_max)
+        self._end(publish_will=packet.reason == Reason.DISCONNECT_WITH_WILL)
+
+    def authenticate_again(self, _packet: Auth) -> None:
+        """AUTH: only within an enhanced authentication, which is not offered."""
+        raise protocol_error("no enhanced authentication is under way")
+
+    def unexpected(self, packet: Packet) -> None:
+        """A packet that only servers send, or of a QoS that is not offered."""
+        raise malformed(f"{type(packet).__name__} is not for a server")
+
+    def connect_again(self, _packet: Connect) -> None:
+        """A second CONNECT [MQTT-3.1.0-2]."""
+        raise protocol_error("a second CONNECT")
+
+    def _end(self, *, publish_will: bool) -> None:
+        if self.state is State.CLOSED:
+            return
+        was_open, self.state = self.state is State.OPEN, State.CLOSED
+        self._waiting.clear()
+        self.core.open.discard(self)
+        self._transport.close()
+        if was_open:
+            self.broker.left(self, publish_will=publish_will)
+
+
+_NOBODY = Identity("")
+_NO_SESSION = Session("", "", uid="")
+
+_HANDLERS: dict[type, Callable[[Connection, Any], Awaitable[None] | None]] = {
+    Publish: publish,
+    PubAck: acknowledged,
+    Subscribe: subscribe,
+    Unsubscribe: unsubscribe,
+    PingReq: Connection.ping,
+    Disconnect: Connection.disconnect,
+    Connect: Connection.connect_again,
+    Auth: Connection.authenticate_again,
+}

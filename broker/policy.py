@@ -1,0 +1,142 @@
+"""The policy port: who is it, and may they? The engine asks and never decides.
+
+`OpenPolicy` allows everything, for tools and test suites on loopback. `chat_policy.ChatPolicy` is Pabal's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+
+class Action(Enum):
+    """What somebody wants to do with a topic or filter."""
+
+    PUBLISH = "publish"
+    SUBSCRIBE = "subscribe"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who is behind a connection.
+
+    Attributes:
+        id: the principal; client ids and sessions belong to it.
+        service: one of our own processes: it may stamp messages, join shared subscriptions, and has larger windows.
+        grant: the sign-in that the connection lives on; None if it lives on nothing but itself.
+        announce: whether its coming and going is told (presence).
+    """
+
+    id: str
+    service: bool = False
+    grant: str | None = None
+    announce: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """What CONNECT brought."""
+
+    client_id: str
+    username: str | None
+    password: bytes | None
+    address: str
+
+
+class LoginRefused(Exception):
+    """The connection is not let in.
+
+    Args:
+        reason: MQTT 5 reason code (`mqtt.reasons.Reason`).
+        detail: a sentence for the log and the client.
+    """
+
+    def __init__(self, reason: int, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+
+class Undecided(Exception):
+    """It can't be found out now who may what: nothing new is allowed, and nobody is told that they never may."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A message that the policy wants sent to somebody, such as why their publish was refused."""
+
+    topic: str
+    payload: bytes
+
+
+class Policy(Protocol):
+    """Decides. What no rule allows is denied."""
+
+    async def login(self, login: Login) -> Identity:
+        """Who it is, and that the client id is theirs.
+
+        Raises:
+            LoginRefused: nobody, or not with this client id.
+        """
+        ...
+
+    def known(self, identity: Identity, action: Action, topic: str) -> bool | None:
+        """The answer if no look-up is needed; None if `decide` must be asked."""
+        ...
+
+    async def decide(self, action: Action, asked: Sequence[tuple[Identity, str]]) -> list[bool]:
+        """One answer per (who, topic or filter): as few look-ups as that takes.
+
+        Raises:
+            Undecided: the facts can't be had now.
+        """
+        ...
+
+    def scope(self, topic: str) -> str:
+        """What an invalidation names when decisions about this topic fall: a chat id, or "" when none ever do."""
+        ...
+
+    def notice(self, identity: Identity, topic: str, payload: bytes, reason: str) -> Notice | None:
+        """What to tell the sender of a publish that was refused, besides the reason code."""
+        ...
+
+    async def alive(self, grants: Iterable[str]) -> set[str]:
+        """Those grants that have neither ended nor been revoked.
+
+        Raises:
+            Undecided: it can't be found out now.
+        """
+        ...
+
+
+class OpenPolicy:
+    """Everybody may do everything; names are taken as they come."""
+
+    def __init__(self, denied: Sequence[str] = ()) -> None:
+        self._denied = frozenset(denied)
+
+    async def login(self, login: Login) -> Identity:
+        """Whoever they say they are."""
+        return Identity(login.username or login.client_id or "anonymous", announce=False)
+
+    def known(self, identity: Identity, action: Action, topic: str) -> bool | None:  # noqa: ARG002 - the port's shape
+        """Yes, but for the filters that are denied by name."""
+        return not (action is Action.SUBSCRIBE and topic in self._denied)
+
+    async def decide(self, action: Action, asked: Sequence[tuple[Identity, str]]) -> list[bool]:
+        """As `known`."""
+        return [bool(self.known(identity, action, topic)) for identity, topic in asked]
+
+    def scope(self, topic: str) -> str:  # noqa: ARG002 - the port's shape
+        """No decision ever falls."""
+        return ""
+
+    def notice(self, identity: Identity, topic: str, payload: bytes, reason: str) -> Notice | None:  # noqa: ARG002
+        """Nothing but the reason code."""
+        return None
+
+    async def alive(self, grants: Iterable[str]) -> set[str]:
+        """All of them."""
+        return set(grants)

@@ -1,0 +1,136 @@
+"""Where a message goes: retained store, subscribers, shared groups."""
+
+from __future__ import annotations
+
+from broker.core import Core
+from mqtt.index import Match
+from mqtt.messages import Message
+from mqtt.packets import Properties, Publish
+from mqtt.session import Outcome, Session, Subscription
+
+TRAVELS = ("payload_format_indicator", "message_expiry_interval", "content_type", "response_topic", "correlation_data")
+"""Publish properties that go on to subscribers as they are (5.0 §3.3.2.3); user properties go on filtered."""
+
+MARK = "mark"
+INGEST = "ingest"
+_OURS = frozenset({MARK, INGEST})
+"""User properties that our processes put on for each other: taken off whatever anybody else publishes."""
+
+_DROP_NAMES = {
+    Outcome.OFFLINE: "offline_qos0",
+    Outcome.QUEUE_FULL: "queue_full",
+    Outcome.STALLED: "slow_consumer_qos0",
+    Outcome.TOO_LARGE: "too_large_for_client",
+    Outcome.EXPIRED: "expired",
+}
+
+
+def make_message(packet: Publish, *, publisher: str, service: bool, now: float) -> Message:
+    """The message that a PUBLISH brought.
+
+    Args:
+        packet: with its topic resolved.
+        publisher: client id.
+        service: whether its stamps are believed.
+        now: the broker's clock.
+    """
+    if not packet.properties:
+        return Message(packet.topic, packet.payload, qos=packet.qos, retain=packet.retain, publisher=publisher)
+    properties, mark = _travelling(packet.properties, service=service)
+    lifetime = packet.properties.get("message_expiry_interval")
+    return Message(
+        packet.topic,
+        packet.payload,
+        qos=packet.qos,
+        retain=packet.retain,
+        properties=properties,
+        expires_at=None if lifetime is None else now + lifetime,
+        mark=mark,
+        publisher=publisher,
+    )
+
+
+def _travelling(properties: Properties, *, service: bool) -> tuple[Properties, int | None]:
+    kept: Properties = {}
+    for name in TRAVELS:
+        if name in properties:
+            kept[name] = properties[name]  # type: ignore[literal-required]  # names come from the table above
+    pairs = properties.get("user_property", [])
+    mark = next((value for name, value in pairs if name == MARK), None) if service else None
+    others = [pair for pair in pairs if pair[0] not in _OURS]
+    if others:
+        kept["user_property"] = others
+    return kept, int(mark) if mark is not None and mark.isdecimal() else None
+
+
+class Router:
+    """Delivers messages to whoever subscribed."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    def publish(self, message: Message) -> int:
+        """Keep it if it is to be retained, and deliver it; how many sessions got it."""
+        return self.deliver(message, self.keep(message))
+
+    def keep(self, message: Message) -> Match[Session, Subscription]:
+        """The first half of `publish`: the retained store, and who subscribes to the topic."""
+        if message.retain and not self._core.retained.put(message):
+            self._core.stats.dropped["retained_full"] += 1
+        return self._core.index.match(message.topic)
+
+    def deliver(self, message: Message, match: Match[Session, Subscription], *, shared: bool = True) -> int:
+        """Deliver to the sessions of a match; how many there were."""
+        core = self._core
+        now = core.clock()
+        entries = _merged(match.entries) if match.overlaps else match.entries
+        count = 0
+        for session, subscription in entries:
+            if subscription.no_local and session.client_id == message.publisher:
+                continue
+            self.deliver_one(session, subscription, message, now)
+            count += 1
+        if shared:
+            for group in match.groups:
+                member = group.choose(message.topic, _available) or next(iter(group.members))
+                self.deliver_one(member, group.members[member], message, now)
+                count += 1
+        return count
+
+    def deliver_one(self, session: Session, subscription: Subscription, message: Message, now: float) -> None:
+        """Deliver to one session under one subscription."""
+        qos = min(message.qos, subscription.qos)
+        identifiers = (subscription.identifier,) if subscription.identifier else ()
+        retain = message.retain and subscription.retain_as_published
+        self.count(session, session.deliver(message, qos, now, retain=retain, identifiers=identifiers))
+
+    def count(self, session: Session, outcome: Outcome) -> None:
+        """Account for what became of a delivery, and see that the session's output goes out."""
+        if outcome is Outcome.SENT:
+            self._core.stats.delivered += 1
+            if not session.dirty:
+                self._core.touch(session)
+        elif outcome is not Outcome.QUEUED:
+            self._core.stats.dropped[_DROP_NAMES[outcome]] += 1
+
+    def send_retained(self, session: Session, subscription: Subscription) -> None:
+        """Give a new subscription what is retained below its filter, with RETAIN set [MQTT-3.3.1-8]."""
+        now = self._core.clock()
+        identifiers = (subscription.identifier,) if subscription.identifier else ()
+        for message in self._core.retained.find(subscription.topic_filter, now):
+            qos = min(subscription.qos, message.qos)
+            self.count(session, session.deliver(message, qos, now, retain=True, identifiers=identifiers))
+
+
+def _available(session: Session) -> bool:
+    return session.connected
+
+
+def _merged(entries: list[tuple[Session, Subscription]]) -> list[tuple[Session, Subscription]]:
+    """One entry per session when several of its filters match: the highest QoS [MQTT-3.3.4-2]."""
+    best: dict[Session, Subscription] = {}
+    for session, subscription in entries:
+        other = best.get(session)
+        if other is None or other.qos < subscription.qos:
+            best[session] = subscription
+    return list(best.items())

@@ -1,0 +1,96 @@
+"""What a client subscribes to."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING
+
+from broker.policy import Action, Undecided
+from broker.publishing import MAX_QOS
+from mqtt.filters import is_topic_filter, split_shared
+from mqtt.packets import Filter, SubAck, Subscribe, UnsubAck, Unsubscribe
+from mqtt.reasons import ProtocolViolation, Reason, protocol_error
+from mqtt.session import Subscription
+
+if TYPE_CHECKING:
+    from broker.connection import Connection
+
+
+def subscribe(connection: Connection, packet: Subscribe) -> Awaitable[None] | None:
+    """A SUBSCRIBE: one answer per filter."""
+    if len(packet.filters) > connection.core.limits.filters_per_subscribe:
+        raise ProtocolViolation(Reason.QUOTA_EXCEEDED, "too many filters in one SUBSCRIBE")
+    identity, policy = connection.identity, connection.core.policy
+    texts = [item.topic_filter for item in packet.filters if _valid(connection, item)]
+    if any(policy.known(identity, Action.SUBSCRIBE, text) is None for text in texts):
+        return _subscribe_decided(connection, packet, texts)
+    _grant(connection, packet, {text: bool(policy.known(identity, Action.SUBSCRIBE, text)) for text in texts})
+    return None
+
+
+async def _subscribe_decided(connection: Connection, packet: Subscribe, texts: list[str]) -> None:
+    try:
+        answers = await connection.decide(Action.SUBSCRIBE, texts)
+    except Undecided:
+        if connection.ready:
+            connection.answer(SubAck(packet.packet_id, [Reason.UNSPECIFIED_ERROR] * len(packet.filters)))
+        return
+    if connection.ready:
+        _grant(connection, packet, dict(zip(texts, answers, strict=True)))
+
+
+def _valid(connection: Connection, item: Filter) -> bool:
+    try:
+        shared = split_shared(item.topic_filter)
+    except ValueError:
+        return False
+    if shared and item.no_local:  # [MQTT-3.8.3-4]
+        raise protocol_error("no local on a shared subscription")
+    text = shared.topic_filter if shared else item.topic_filter
+    return is_topic_filter(text) and text.count("/") < connection.core.limits.topic_levels
+
+
+def _grant(connection: Connection, packet: Subscribe, allowed: dict[str, bool]) -> None:
+    """SUBACK first, then what is retained: clients expect that order, and the standard allows it."""
+    identifier = next(iter(packet.properties.get("subscription_identifier", [])), 0)
+    reasons: list[int] = []
+    fresh: list[tuple[Subscription, bool, int]] = []
+    for item in packet.filters:
+        reason = _reason(connection, item, allowed)
+        reasons.append(reason)
+        if reason >= Reason.UNSPECIFIED_ERROR:
+            connection.core.stats.refused[f"subscribe_{Reason(reason).name.lower()}"] += 1
+            continue
+        shared = split_shared(item.topic_filter)
+        text = shared.topic_filter if shared else item.topic_filter
+        subscription = Subscription(text, reason, item.no_local, item.retain_as_published, identifier)
+        new = connection.core.subscribe(connection.session, item.topic_filter, subscription)
+        if not shared:
+            fresh.append((subscription, new, item.retain_handling))
+    connection.answer(SubAck(packet.packet_id, reasons))
+    for subscription, new, handling in fresh:
+        if handling == 0 or (handling == 1 and new):
+            connection.broker.router.send_retained(connection.session, subscription)
+    if connection.session.shared:
+        connection.broker.ingest.adopt()
+
+
+def _reason(connection: Connection, item: Filter, allowed: dict[str, bool]) -> int:
+    granted = allowed.get(item.topic_filter)
+    if granted is None:
+        return Reason.TOPIC_FILTER_INVALID
+    if not granted:
+        return Reason.NOT_AUTHORIZED
+    held = connection.session.subscriptions
+    if item.topic_filter not in held and len(held) >= connection.core.limits.subscriptions:
+        return Reason.QUOTA_EXCEEDED
+    return min(item.qos, MAX_QOS)
+
+
+def unsubscribe(connection: Connection, packet: Unsubscribe) -> None:
+    """An UNSUBSCRIBE: one answer per filter; what is under way still arrives."""
+    reasons: list[int] = [
+        Reason.SUCCESS if connection.core.unsubscribe(connection.session, text) else Reason.NO_SUBSCRIPTION_EXISTED
+        for text in packet.filters
+    ]
+    connection.answer(UnsubAck(packet.packet_id, reasons))

@@ -1,0 +1,97 @@
+"""MQTT over TCP: the shell between a socket and a connection."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import cast
+
+from broker.broker import Broker
+from broker.connection import Connection
+
+CLOSE_TIMEOUT = 5.0
+"""Seconds that a closing connection has to take what was written for it."""
+
+
+class TcpTransport(asyncio.Protocol):
+    """One TCP connection."""
+
+    peer = ""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self._transport: asyncio.Transport | None = None
+        self._connection: Connection | None = None
+
+    # ---- called by the loop
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A socket was opened."""
+        stream = self._transport = cast("asyncio.Transport", transport)  # uvloop's own class is registered nowhere
+        self.peer = peer_name(transport)
+        stream.set_write_buffer_limits(high=self._broker.core.limits.write_buffer)
+        self._connection = self._broker.connect(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came."""
+        if self._connection is not None:
+            self._connection.data_received(data)
+
+    def eof_received(self) -> bool:
+        """The client has closed its side: close ours."""
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's shape; the reason changes nothing
+        """The socket is gone."""
+        if self._connection is not None:
+            self._connection.lost()
+        self._transport = None
+
+    def pause_writing(self) -> None:
+        """The client doesn't read what it is sent."""
+        if self._connection is not None:
+            self._connection.write_paused()
+
+    def resume_writing(self) -> None:
+        """It reads again."""
+        if self._connection is not None:
+            self._connection.write_resumed()
+
+    # ---- called by the connection
+
+    def write(self, data: bytes) -> None:
+        """Send bytes."""
+        if self._transport is not None:
+            self._transport.write(data)
+
+    def close(self) -> None:
+        """Send what is written, then close; after a while, close anyhow."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        transport.close()
+        if transport.get_write_buffer_size():
+            asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, transport.abort)
+
+    def pause(self) -> None:
+        """Read nothing."""
+        if self._transport is not None:
+            with contextlib.suppress(RuntimeError):  # closing already
+                self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read on."""
+        if self._transport is not None:
+            with contextlib.suppress(RuntimeError):
+                self._transport.resume_reading()
+
+
+def peer_name(transport: asyncio.BaseTransport) -> str:
+    """`address:port` of the other end."""
+    peer = transport.get_extra_info("peername")
+    return f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else "unknown"
+
+
+async def serve_tcp(broker: Broker, host: str, port: int) -> asyncio.Server:
+    """Listen for MQTT over TCP."""
+    return await asyncio.get_running_loop().create_server(lambda: TcpTransport(broker), host, port, backlog=1024)

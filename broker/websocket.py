@@ -1,0 +1,167 @@
+"""MQTT over WebSocket (5.0 §6): binary frames that carry the same stream of bytes, subprotocol `mqtt`.
+
+The protocol is the sans-IO half of the `websockets` library. Compression is not offered, so a small frame can't become
+a large one. Browsers send an Origin; when origins are configured, others are refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from typing import cast
+
+from websockets.exceptions import ProtocolError
+from websockets.frames import CloseCode, Frame, Opcode
+from websockets.http11 import Request
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+from websockets.typing import Origin, Subprotocol
+
+from broker.broker import Broker
+from broker.connection import Connection
+from broker.tcp import CLOSE_TIMEOUT, peer_name
+
+
+class WebSocketTransport(asyncio.Protocol):
+    """One WebSocket connection.
+
+    Args:
+        broker: whose client it is.
+        path: the one path that speaks MQTT.
+        origins: Origins that browsers may come from; None for any.
+    """
+
+    peer = ""
+
+    def __init__(self, broker: Broker, path: str, origins: Sequence[str] | None) -> None:
+        self._broker = broker
+        self._path = path
+        self._protocol = ServerProtocol(
+            subprotocols=[Subprotocol("mqtt")],
+            origins=[Origin(origin) for origin in origins] if origins is not None else None,
+            max_size=broker.core.limits.max_packet + 5,
+        )
+        self._transport: asyncio.Transport | None = None
+        self._connection: Connection | None = None
+        self._timeout: asyncio.TimerHandle | None = None
+
+    # ---- called by the loop
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A socket was opened; the handshake has as long as a CONNECT."""
+        stream = self._transport = cast("asyncio.Transport", transport)  # uvloop's own class is registered nowhere
+        self.peer = peer_name(transport)
+        stream.set_write_buffer_limits(high=self._broker.core.limits.write_buffer)
+        seconds = self._broker.core.limits.connect_timeout
+        self._timeout = asyncio.get_running_loop().call_later(seconds, stream.abort)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came: handshake or frames."""
+        self._protocol.receive_data(data)
+        for event in self._protocol.events_received():
+            if isinstance(event, Request):
+                self._handshake(event)
+            elif isinstance(event, Frame):
+                self._frame(event)
+        self._send()
+
+    def eof_received(self) -> bool:
+        """The client has closed its side: close ours."""
+        self._protocol.receive_eof()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's shape
+        """The socket is gone."""
+        if self._timeout is not None:
+            self._timeout.cancel()
+        if self._connection is not None:
+            self._connection.lost()
+        self._transport = None
+
+    def pause_writing(self) -> None:
+        """The client doesn't read what it is sent."""
+        if self._connection is not None:
+            self._connection.write_paused()
+
+    def resume_writing(self) -> None:
+        """It reads again."""
+        if self._connection is not None:
+            self._connection.write_resumed()
+
+    # ---- called by the connection
+
+    def write(self, data: bytes) -> None:
+        """Send bytes as one binary frame."""
+        if self._protocol.state is State.OPEN:
+            self._protocol.send_binary(data)
+            self._send()
+
+    def close(self) -> None:
+        """Close frame, then close; after a while, close anyhow."""
+        if self._transport is None:
+            return
+        if self._protocol.state is State.OPEN:
+            self._protocol.send_close(CloseCode.NORMAL_CLOSURE)
+            self._send()
+        self._transport.close()
+        asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, self._abort)
+
+    def pause(self) -> None:
+        """Read nothing."""
+        if self._transport is not None:
+            with contextlib.suppress(RuntimeError):
+                self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read on."""
+        if self._transport is not None:
+            with contextlib.suppress(RuntimeError):
+                self._transport.resume_reading()
+
+    # ---- inside
+
+    def _handshake(self, request: Request) -> None:
+        if request.path.partition("?")[0] != self._path:
+            response = self._protocol.reject(404, f"MQTT is spoken at {self._path}\n")
+        else:
+            response = self._protocol.accept(request)
+            if response.status_code == 101 and self._protocol.subprotocol is None:  # [MQTT-6.0.0-3, -4]
+                response = self._protocol.reject(400, "the subprotocol must be mqtt\n")
+        self._protocol.send_response(response)
+        if self._timeout is not None:
+            self._timeout.cancel()
+        if self._protocol.state is State.OPEN:
+            self._connection = self._broker.connect(self)
+        else:
+            self._send()
+            self.close()
+
+    def _frame(self, frame: Frame) -> None:
+        """Frames need not be aligned with packets [MQTT-6.0.0-2]; only binary ones carry MQTT [MQTT-6.0.0-1]."""
+        if frame.opcode is Opcode.TEXT:
+            self._protocol.fail(CloseCode.UNSUPPORTED_DATA, "binary frames only")
+        elif frame.opcode in (Opcode.BINARY, Opcode.CONT) and self._connection is not None:
+            self._connection.data_received(bytes(frame.data))
+
+    def _send(self) -> None:
+        transport = self._transport
+        if transport is None:
+            return
+        for data in self._protocol.data_to_send():
+            if data:
+                transport.write(data)
+        if self._protocol.close_expected() or isinstance(self._protocol.parser_exc, ProtocolError):
+            transport.close()
+
+    def _abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+
+async def serve_websocket(
+    broker: Broker, host: str, port: int, *, path: str = "/mqtt", origins: Sequence[str] | None = None
+) -> asyncio.Server:
+    """Listen for MQTT over WebSocket."""
+    loop = asyncio.get_running_loop()
+    return await loop.create_server(lambda: WebSocketTransport(broker, path, origins), host, port, backlog=1024)
