@@ -1,0 +1,139 @@
+"""Who is behind a username and password (the broker's CONNECT), or behind a bearer token (the api).
+
+| username | password |
+|---|---|
+| `svc-…` | the service's secret, from the file of that name in the services directory |
+| `dev-…` | the device's secret, of which the store has the SHA-256 |
+| any other | an access token of that user (`adapters.tokens`) whose sign-in is alive |
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from adapters.tokens import TokenVerifier
+from chat.errors import Unauthenticated
+from chat.ids import is_device, is_principal, is_service
+from chat.models import Principal, PrincipalKind
+from chat.ports import DeviceStore, GrantStore, UserStore
+
+MAX_PASSWORD_BYTES = 4096
+"""Longer than any token or secret of ours; more is refused before any work is done on it."""
+
+SERVICES_INTERVAL = 1.0
+"""Seconds between two readings of the services directory that wrong secrets may cause."""
+
+_WRONG = "the username and password prove nothing"
+
+
+class ServiceSecrets:
+    """The secrets of our own processes, one file each, named by its principal.
+
+    Args:
+        directory: where they are; None when this process knows none.
+        monotonic: seconds of a clock that never jumps.
+    """
+
+    def __init__(self, directory: Path | None, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._directory = directory
+        self._monotonic = monotonic
+        self._secrets: dict[str, bytes] = {}
+        self._read_at: float | None = None
+
+    def proves(self, service: str, secret: bytes) -> bool:
+        """Whether `secret` is the service's. On a wrong one the files are read anew, at most once a second."""
+        return self._matches(service, secret) or (self._refresh() and self._matches(service, secret))
+
+    def _matches(self, service: str, secret: bytes) -> bool:
+        known = self._secrets.get(service, b"")
+        return hmac.compare_digest(known, secret) and known != b""
+
+    def _refresh(self) -> bool:
+        now = self._monotonic()
+        if self._directory is None or (self._read_at is not None and now - self._read_at < SERVICES_INTERVAL):
+            return False
+        self._read_at = now
+        try:
+            files = [file for file in self._directory.iterdir() if is_principal(file.name) and is_service(file.name)]
+            self._secrets = {file.name: file.read_bytes().strip() for file in files}
+        except OSError:
+            return False  # the directory is gone or not ours to read: what was known stays known
+        return True
+
+
+class PolicyAuthenticator:
+    """`chat.ports.Authenticator` on tokens, device secrets and service secrets.
+
+    Args:
+        services: the secrets of our own processes.
+    """
+
+    def __init__(
+        self,
+        *,
+        tokens: TokenVerifier,
+        grants: GrantStore,
+        users: UserStore,
+        devices: DeviceStore,
+        services: ServiceSecrets,
+    ) -> None:
+        self._tokens = tokens
+        self._grants = grants
+        self._users = users
+        self._devices = devices
+        self._services = services
+
+    async def authenticate(self, username: str | None, password: bytes | None) -> Principal:
+        """The principal that the credentials of a CONNECT prove.
+
+        Raises:
+            Unauthenticated: they prove nothing.
+            Unavailable: a store does not answer.
+        """
+        if username is None or password is None or not is_principal(username) or len(password) > MAX_PASSWORD_BYTES:
+            raise Unauthenticated(_WRONG)
+        if is_service(username):
+            return self._service(username, password)
+        if is_device(username):
+            return await self._device(username, password)
+        principal = await self.bearer(_text(password))
+        if principal.id != username:
+            raise Unauthenticated("the access token belongs to somebody else", code="invalid_token")
+        return principal
+
+    async def bearer(self, token: str) -> Principal:
+        """The user whose access token this is, if the sign-in behind it is alive and the user is not disabled.
+
+        Raises:
+            Unauthenticated: `invalid_token`, `token_expired`, or `signed_out`.
+            Unavailable: a store does not answer.
+        """
+        claims = self._tokens.verify(token)
+        alive, existing = await asyncio.gather(self._grants.alive([claims.sid]), self._users.existing([claims.sub]))
+        if claims.sid not in alive or claims.sub not in existing:
+            raise Unauthenticated("this sign-in has ended", code="signed_out")
+        return Principal(id=claims.sub, kind=PrincipalKind.USER, sid=claims.sid, admin=claims.admin)
+
+    def _service(self, service: str, secret: bytes) -> Principal:
+        if not self._services.proves(service, secret):
+            raise Unauthenticated(_WRONG)
+        return Principal(id=service, kind=PrincipalKind.SERVICE)
+
+    async def _device(self, device: str, secret: bytes) -> Principal:
+        found = await self._devices.get(device)
+        offered = hashlib.sha256(secret).hexdigest()
+        if found is None or found.disabled or not hmac.compare_digest(found.secret_hash, offered):
+            raise Unauthenticated(_WRONG)
+        return Principal(id=device, kind=PrincipalKind.DEVICE, owner=found.owner)
+
+
+def _text(password: bytes) -> str:
+    try:
+        return password.decode("ascii")
+    except UnicodeDecodeError:
+        raise Unauthenticated(_WRONG) from None

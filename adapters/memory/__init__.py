@@ -1,0 +1,43 @@
+"""In-memory twins of the ports, with the same semantics; `tests/contract/` runs the same tests on both.
+
+Usage::
+
+    stores = memory_stores()
+"""
+
+from __future__ import annotations
+
+from adapters.memory.chats import MemoryChats
+from adapters.memory.dead_letters import MemoryDeadLetters
+from adapters.memory.grants import MemoryGrants
+from adapters.memory.messages import MemoryMessages
+from adapters.memory.push_tokens import MemoryPushTokens
+from adapters.memory.receipts import MemoryReceipts
+from adapters.memory.users import MemoryDevices, MemoryUsers
+from adapters.stores import Stores
+
+__all__ = ["Stores", "memory_stores"]
+
+
+def memory_stores() -> Stores:
+    """A bundle of empty stores that live as long as the process."""
+    return Stores(
+        messages=MemoryMessages(),
+        chats=MemoryChats(),
+        receipts=MemoryReceipts(),
+        users=MemoryUsers(),
+        devices=MemoryDevices(),
+        grants=MemoryGrants(),
+        push_tokens=MemoryPushTokens(),
+        dead_letters=MemoryDeadLetters(),
+        healthy=_healthy,
+        close=_close,
+    )
+
+
+async def _healthy() -> bool:
+    return True
+
+
+async def _close() -> None:
+    """There is nothing to end."""

@@ -1,0 +1,107 @@
+"""`ChatStore` in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from adapters.memory.records import copied, to_ms
+from chat.models import Chat, Head, Member, Watermarks
+
+
+class MemoryChats:
+    """Chats by id, memberships by (chat, user)."""
+
+    def __init__(self) -> None:
+        self._chats: dict[str, Chat] = {}
+        self._members: dict[tuple[str, str], Member] = {}
+
+    async def create(self, chat: Chat, members: Sequence[Member]) -> bool:
+        """See `ChatStore.create`."""
+        if chat.id in self._chats:
+            return False
+        if len({member.user for member in members}) != len(members):
+            raise ValueError(f"the members of chat {chat.id} name one user twice")
+        self._chats[chat.id] = copied(chat)
+        self._members.update({(member.chat, member.user): copied(member) for member in members})
+        return True
+
+    async def get(self, chat: str) -> Chat | None:
+        """See `ChatStore.get`."""
+        return copied(self._chats[chat]) if chat in self._chats else None
+
+    async def get_many(self, chats: Sequence[str]) -> dict[str, Chat]:
+        """See `ChatStore.get_many`."""
+        return {chat: copied(self._chats[chat]) for chat in chats if chat in self._chats}
+
+    async def touch(self, heads: Mapping[str, tuple[Head, datetime]]) -> None:
+        """See `ChatStore.touch`."""
+        for id_, (head, at) in heads.items():
+            chat = self._chats.get(id_)
+            if chat is not None:
+                chat.last_seq = max(chat.last_seq, head.seq)
+                chat.last_n = max(chat.last_n, head.n)
+                chat.last_at = to_ms(at) if chat.last_at is None else max(chat.last_at, to_ms(at))
+
+    async def member(self, chat: str, user: str) -> Member | None:
+        """See `ChatStore.member`."""
+        member = self._members.get((chat, user))
+        return None if member is None else copied(member)
+
+    async def members(self, chat: str, *, after: str = "", limit: int | None = None) -> list[Member]:
+        """See `ChatStore.members`."""
+        users = sorted(
+            member.user
+            for member in self._members.values()
+            if member.chat == chat and member.user > after and member.left_at is None
+        )
+        return [copied(self._members[chat, user]) for user in users[: limit if limit is None else max(0, limit)]]
+
+    async def memberships(self, user: str) -> list[Member]:
+        """See `ChatStore.memberships`."""
+        chats = sorted(m.chat for m in self._members.values() if m.user == user and m.left_at is None)
+        return [copied(self._members[chat, user]) for chat in chats]
+
+    async def memberships_among(self, pairs: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
+        """See `ChatStore.memberships_among`."""
+        return {pair for pair in pairs if self._present(*pair) is not None}
+
+    async def share_chat(self, one: str, other: str) -> bool:
+        """See `ChatStore.share_chat`."""
+        return any(
+            member.user == one and member.left_at is None and self._present(member.chat, other) is not None
+            for member in self._members.values()
+        )
+
+    async def add_member(self, member: Member) -> bool:
+        """See `ChatStore.add_member`."""
+        row = self._members.get((member.chat, member.user))
+        if row is not None and row.left_at is None:
+            return False
+        fresh = copied(member)
+        fresh.left_at = None
+        if row is not None:
+            fresh.delivered_seq, fresh.seen_seq, fresh.seen_n = row.delivered_seq, row.seen_seq, row.seen_n
+        self._members[member.chat, member.user] = fresh
+        return True
+
+    async def remove_member(self, chat: str, user: str, at: datetime) -> bool:
+        """See `ChatStore.remove_member`."""
+        member = self._present(chat, user)
+        if member is None:
+            return False
+        member.left_at = to_ms(at)
+        return True
+
+    async def raise_watermarks(self, moves: Sequence[Watermarks]) -> None:
+        """See `ChatStore.raise_watermarks`."""
+        for move in moves:
+            member = self._present(move.chat, move.user)
+            if member is not None:
+                member.delivered_seq = max(member.delivered_seq, move.delivered_seq, move.seen_seq)
+                member.seen_seq = max(member.seen_seq, move.seen_seq)
+                member.seen_n = max(member.seen_n, move.seen_n)
+
+    def _present(self, chat: str, user: str) -> Member | None:
+        member = self._members.get((chat, user))
+        return member if member is not None and member.left_at is None else None

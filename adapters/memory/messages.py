@@ -1,0 +1,152 @@
+"""`MessageStore` in memory."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right, insort
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from copy import deepcopy
+from datetime import UTC, datetime
+
+from adapters.memory.records import copied, to_ms
+from adapters.storable import check
+from chat.envelopes import Body, Event
+from chat.models import Head
+from chat.ports import Inserted
+
+
+class MemoryMessages:
+    """Events by id, and per chat by `seq`."""
+
+    def __init__(self) -> None:
+        self._events: dict[str, Event] = {}
+        self._slots: defaultdict[str, dict[int, str]] = defaultdict(dict)
+        self._seqs: defaultdict[str, list[int]] = defaultdict(list)  # sorted
+        self._push: dict[str, datetime] = {}
+
+    async def insert(self, events: Sequence[Event], *, push: frozenset[str] = frozenset()) -> list[Inserted]:
+        """See `MessageStore.insert`."""
+        for event in events:
+            check(event)
+        stored = [self._insert(event, push=event.id in push) for event in events]
+        return [
+            Inserted(stored=True) if new else self._refused(event) for event, new in zip(events, stored, strict=True)
+        ]
+
+    def _insert(self, event: Event, *, push: bool) -> bool:
+        if event.id in self._events or event.seq in self._slots[event.chat]:
+            return False
+        self._events[event.id] = copied(event)
+        self._slots[event.chat][event.seq] = event.id
+        insort(self._seqs[event.chat], event.seq)
+        if push:
+            self._push[event.id] = to_ms(event.at)
+        return True
+
+    def _refused(self, event: Event) -> Inserted:
+        if event.id in self._events:
+            return Inserted(stored=False, taken_by=_shown(self._events[event.id]))
+        return Inserted(stored=False, seq_taken=True)
+
+    async def by_ids(self, ids: Sequence[str]) -> dict[str, Event]:
+        """See `MessageStore.by_ids`."""
+        return {id_: _shown(self._events[id_]) for id_ in ids if id_ in self._events}
+
+    async def head(self, chat: str) -> Head:
+        """See `MessageStore.head`."""
+        return self._head(chat)
+
+    async def heads(self, chats: Sequence[str]) -> dict[str, Head]:
+        """See `MessageStore.heads`."""
+        return {chat: self._head(chat) for chat in chats}
+
+    def _head(self, chat: str) -> Head:
+        seqs = self._seqs.get(chat)
+        return Head(seq=seqs[-1], n=self._at(chat, seqs[-1]).n) if seqs else Head()
+
+    async def latest(self, chats: Sequence[str]) -> dict[str, Event]:
+        """See `MessageStore.latest`."""
+        newest = {}
+        for chat in chats:
+            for seq in reversed(self._seqs.get(chat, [])):
+                event = self._at(chat, seq)
+                if event.type == "message":
+                    newest[chat] = _shown(event)
+                    break
+        return newest
+
+    async def after(self, chat: str, seq: int, limit: int) -> list[Event]:
+        """See `MessageStore.after`."""
+        seqs = self._seqs.get(chat, [])
+        start = bisect_right(seqs, seq)
+        return self._many(chat, seqs[start : start + max(0, limit)])
+
+    async def before(self, chat: str, seq: int | None, limit: int) -> list[Event]:
+        """See `MessageStore.before`."""
+        seqs = self._seqs.get(chat, [])
+        end = len(seqs) if seq is None else bisect_left(seqs, seq)
+        return self._many(chat, seqs[max(0, end - max(0, limit)) : end])
+
+    async def n_at(self, chat: str, seqs: Sequence[int]) -> dict[int, int]:
+        """See `MessageStore.n_at`."""
+        slots = self._slots.get(chat, {})
+        return {seq: self._at(chat, seq).n for seq in seqs if seq in slots}
+
+    async def rewrite(
+        self, target: str, *, body: object | None, edited_at: datetime | None, deleted_at: datetime | None
+    ) -> None:
+        """See `MessageStore.rewrite`; `adapters.mongo.messages` tells how repeats and late edits are harmless."""
+        event = self._events.get(target)
+        if event is None or event.deleted_at is not None:
+            return
+        if deleted_at is not None:
+            _erase(event, to_ms(deleted_at))
+        elif edited_at is not None:
+            if not isinstance(body, Body):
+                raise TypeError("an edit brings a Body")
+            if event.edited_at is None or to_ms(edited_at) >= event.edited_at:
+                event.body = deepcopy(body)
+                event.edited_at = to_ms(edited_at)
+
+    async def push_pending(self, *, older_than: datetime, limit: int) -> list[str]:
+        """See `MessageStore.push_pending`."""
+        old = sorted((at, id_) for id_, at in self._push.items() if at < to_ms(older_than))
+        return [id_ for _, id_ in old[: max(0, limit)]]
+
+    async def push_claim(self, message_id: str) -> Event | None:
+        """See `MessageStore.push_claim`."""
+        return _shown(self._events[message_id]) if message_id in self._push else None
+
+    async def push_done(self, message_id: str) -> None:
+        """See `MessageStore.push_done`."""
+        self._push.pop(message_id, None)
+
+    async def erase_expired(self, *, now: datetime, limit: int) -> int:
+        """See `MessageStore.erase_expired`."""
+        moment = to_ms(now)
+        due = [
+            (e.expires_at, e.id) for e in self._events.values() if e.expires_at is not None and e.expires_at <= moment
+        ]
+        for expires_at, id_ in sorted(due)[: max(0, limit)]:
+            _erase(self._events[id_], expires_at)
+            self._push.pop(id_, None)
+        return max(0, min(len(due), limit))
+
+    def _at(self, chat: str, seq: int) -> Event:
+        return self._events[self._slots[chat][seq]]
+
+    def _many(self, chat: str, seqs: Iterable[int]) -> list[Event]:
+        return [_shown(self._at(chat, seq)) for seq in seqs]
+
+
+def _erase(event: Event, at: datetime) -> None:
+    event.deleted_at = at
+    event.body = None
+    event.expires_at = None
+
+
+def _shown(event: Event) -> Event:
+    shown = copied(event)
+    if shown.expires_at is not None and shown.expires_at <= datetime.now(UTC):
+        _erase(shown, shown.expires_at)
+    return shown

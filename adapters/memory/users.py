@@ -1,0 +1,52 @@
+"""`UserStore` and `DeviceStore` in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from adapters.memory.records import copied
+from chat.models import Device, User
+
+
+class MemoryUsers:
+    """Users by handle."""
+
+    def __init__(self) -> None:
+        self._users: dict[str, User] = {}
+
+    async def add(self, user: User) -> bool:
+        """See `UserStore.add`."""
+        if user.id in self._users:
+            return False
+        self._users[user.id] = copied(user)
+        return True
+
+    async def get(self, user: str) -> User | None:
+        """See `UserStore.get`."""
+        return copied(self._users[user]) if user in self._users else None
+
+    async def existing(self, ids: Sequence[str]) -> set[str]:
+        """See `UserStore.existing`."""
+        return {id_ for id_ in ids if id_ in self._users and not self._users[id_].disabled}
+
+
+class MemoryDevices:
+    """Devices by id."""
+
+    def __init__(self) -> None:
+        self._devices: dict[str, Device] = {}
+
+    async def add(self, device: Device) -> bool:
+        """See `DeviceStore.add`."""
+        if device.id in self._devices:
+            return False
+        self._devices[device.id] = copied(device)
+        return True
+
+    async def get(self, device: str) -> Device | None:
+        """See `DeviceStore.get`."""
+        return copied(self._devices[device]) if device in self._devices else None
+
+    async def owned_by(self, owner: str) -> list[Device]:
+        """See `DeviceStore.owned_by`; by id."""
+        return [copied(device) for _, device in sorted(self._devices.items()) if device.owner == owner]

@@ -1,0 +1,58 @@
+"""The stores on MongoDB. Each file opens with its collection's document shape and indexes.
+
+Usage::
+
+    stores = await open_stores("mongodb://127.0.0.1:27117/?replicaSet=rs0", "pabal")
+    ...
+    await stores.close()
+"""
+
+from __future__ import annotations
+
+from adapters.mongo.chats import MongoChats
+from adapters.mongo.client import Database, connect, healthy
+from adapters.mongo.dead_letters import MongoDeadLetters
+from adapters.mongo.grants import MongoGrants
+from adapters.mongo.messages import MongoMessages
+from adapters.mongo.migrations import migrate
+from adapters.mongo.push_tokens import MongoPushTokens
+from adapters.mongo.receipts import MongoReceipts
+from adapters.mongo.users import MongoDevices, MongoUsers
+from adapters.stores import Stores
+
+__all__ = ["Database", "Stores", "connect", "migrate", "open_stores", "stores_of"]
+
+
+async def open_stores(url: str, database: str) -> Stores:
+    """Connect, bring the schema up to date (see `migrate`), and return the stores. Call it within the event loop that uses them.
+
+    Args:
+        url: MongoDB URL of a replica set or mongos (transactions need one).
+        database: name of the database.
+
+    Raises:
+        Unavailable: the server does not answer.
+    """
+    db = connect(url, database)
+    try:
+        await migrate(db)
+    except BaseException:
+        await db.client.close()
+        raise
+    return stores_of(db)
+
+
+def stores_of(db: Database) -> Stores:
+    """The stores of a connected database whose schema is up to date."""
+    return Stores(
+        messages=MongoMessages(db),
+        chats=MongoChats(db),
+        receipts=MongoReceipts(db),
+        users=MongoUsers(db),
+        devices=MongoDevices(db),
+        grants=MongoGrants(db),
+        push_tokens=MongoPushTokens(db),
+        dead_letters=MongoDeadLetters(db),
+        healthy=lambda: healthy(db),
+        close=db.client.close,
+    )

@@ -1,0 +1,266 @@
+"""Collections `chats` and `members`.
+
+`chats`: one document per chat.
+
+| field | type | meaning |
+|---|---|---|
+| `_id` | string | chat id |
+| `kind` | string | `direct`, `group`, `channel` |
+| `created_at`, `created_by` | date, string | when, and by whom |
+| `title` | string? | |
+| `last_seq`, `last_n`, `last_at` | int, int, date? | cache of the newest event; may be behind it |
+
+No index but `_id`: chats are found by id, through memberships.
+
+`members`: one document per (chat, user) that ever was.
+
+| field | type | meaning |
+|---|---|---|
+| `_id` | string | `{chat_id}/{user_id}` (neither can hold a slash): many memberships are looked up by one `$in` |
+| `chat_id`, `user_id` | string | |
+| `role` | string | `owner`, `admin`, `member`, `reader` |
+| `joined_at`, `joined_seq` | date, int | since when; the chat's newest `seq` then |
+| `left_at` | date? | absent while the membership lasts |
+| `delivered_seq`, `seen_seq`, `seen_n` | int | watermarks: written with `$max` only (P6) |
+| `muted_until` | date? | |
+
+| index | for |
+|---|---|
+| unique `(chat_id, user_id)` | the members of a chat, page by page |
+| `(user_id, chat_id)` | the chats of a user |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+import pymongo
+from pymongo import ASCENDING, IndexModel, UpdateOne
+from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.errors import DuplicateKeyError
+
+from adapters.mongo.client import OPERATION_MS, Database, Document, fetch, translate
+from chat.models import Chat, ChatKind, Head, Member, Role, Watermarks
+
+CHATS = "chats"
+MEMBERS = "members"
+MEMBER_INDEXES = [
+    IndexModel([("chat_id", ASCENDING), ("user_id", ASCENDING)], unique=True),
+    IndexModel([("user_id", ASCENDING), ("chat_id", ASCENDING)]),
+]
+
+_PRESENT: Document = {"left_at": None}
+
+PAIRS_PER_QUERY = 50_000
+"""Keeps a sweep's query far below the 16 MiB that a command may have; a broker holds fewer than that in one sweep."""
+
+
+class MongoChats:
+    """`ChatStore` on the collections above."""
+
+    def __init__(self, db: Database) -> None:
+        self._chats = db[CHATS]
+        self._members = db[MEMBERS]
+
+    @translate
+    async def create(self, chat: Chat, members: Sequence[Member]) -> bool:
+        """See `ChatStore.create`: one transaction.
+
+        Raises:
+            ValueError: two of the members are the same user.
+        """
+        if await self._chats.find_one({"_id": chat.id}, {"_id": 1}) is not None:
+            return False
+        if len({member.user for member in members}) != len(members):
+            raise ValueError(f"the members of chat {chat.id} name one user twice")
+
+        async def both(session: AsyncClientSession) -> None:
+            await self._chats.insert_one(_from_chat(chat), session=session)
+            if members:
+                await self._members.insert_many([_from_member(member) for member in members], session=session)
+
+        try:
+            # Without this bound the driver would repeat a transaction that meets conflicts for two minutes.
+            with pymongo.timeout(OPERATION_MS / 1000):
+                async with self._chats.database.client.start_session() as session:
+                    await session.with_transaction(both)
+        except DuplicateKeyError:
+            return False
+        return True
+
+    @translate
+    async def get(self, chat: str) -> Chat | None:
+        """See `ChatStore.get`."""
+        document = await self._chats.find_one({"_id": chat})
+        return None if document is None else _to_chat(document)
+
+    @translate
+    async def get_many(self, chats: Sequence[str]) -> dict[str, Chat]:
+        """See `ChatStore.get_many`."""
+        if not chats:
+            return {}
+        documents = await fetch(self._chats, {"_id": {"$in": list(chats)}})
+        return {document["_id"]: _to_chat(document) for document in documents}
+
+    @translate
+    async def touch(self, heads: Mapping[str, tuple[Head, datetime]]) -> None:
+        """See `ChatStore.touch`."""
+        changes = [
+            UpdateOne({"_id": chat}, {"$max": {"last_seq": head.seq, "last_n": head.n, "last_at": at}})
+            for chat, (head, at) in heads.items()
+        ]
+        if changes:
+            await self._chats.bulk_write(changes, ordered=False)
+
+    @translate
+    async def member(self, chat: str, user: str) -> Member | None:
+        """See `ChatStore.member`."""
+        document = await self._members.find_one({"_id": _key(chat, user)})
+        return None if document is None else _to_member(document)
+
+    @translate
+    async def members(self, chat: str, *, after: str = "", limit: int | None = None) -> list[Member]:
+        """See `ChatStore.members`."""
+        query = {"chat_id": chat, "user_id": {"$gt": after}, **_PRESENT}
+        documents = await fetch(self._members, query, sort=[("user_id", ASCENDING)], limit=limit)
+        return [_to_member(document) for document in documents]
+
+    @translate
+    async def memberships(self, user: str) -> list[Member]:
+        """See `ChatStore.memberships`; by chat id."""
+        documents = await fetch(self._members, {"user_id": user, **_PRESENT}, sort=[("chat_id", ASCENDING)])
+        return [_to_member(document) for document in documents]
+
+    @translate
+    async def memberships_among(self, pairs: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
+        """See `ChatStore.memberships_among`."""
+        found: set[tuple[str, str]] = set()
+        for start in range(0, len(pairs), PAIRS_PER_QUERY):
+            keys = [_key(chat, user) for chat, user in pairs[start : start + PAIRS_PER_QUERY]]
+            query = {"_id": {"$in": keys}, **_PRESENT}
+            documents = await fetch(self._members, query, {"_id": 0, "chat_id": 1, "user_id": 1})
+            found.update((document["chat_id"], document["user_id"]) for document in documents)
+        return found
+
+    @translate
+    async def share_chat(self, one: str, other: str) -> bool:
+        """See `ChatStore.share_chat`."""
+        mine = await fetch(self._members, {"user_id": one, **_PRESENT}, {"_id": 0, "chat_id": 1})
+        theirs = [_key(document["chat_id"], other) for document in mine]
+        return (
+            bool(theirs) and await self._members.find_one({"_id": {"$in": theirs}, **_PRESENT}, {"_id": 1}) is not None
+        )
+
+    @translate
+    async def add_member(self, member: Member) -> bool:
+        """See `ChatStore.add_member`."""
+        document = _from_member(member)
+        document.pop("left_at", None)
+        renewed = {name: document[name] for name in ("role", "joined_at", "joined_seq")}
+        unset = {"left_at": ""}
+        if "muted_until" in document:
+            renewed["muted_until"] = document["muted_until"]
+        else:
+            unset["muted_until"] = ""
+        gone = {"_id": document["_id"], "left_at": {"$ne": None}}
+        result = await self._members.update_one(gone, {"$set": renewed, "$unset": unset})
+        if result.matched_count:
+            return True
+        try:
+            await self._members.insert_one(document)
+        except DuplicateKeyError:
+            return False
+        return True
+
+    @translate
+    async def remove_member(self, chat: str, user: str, at: datetime) -> bool:
+        """See `ChatStore.remove_member`."""
+        result = await self._members.update_one({"_id": _key(chat, user), **_PRESENT}, {"$set": {"left_at": at}})
+        return bool(result.matched_count)
+
+    @translate
+    async def raise_watermarks(self, moves: Sequence[Watermarks]) -> None:
+        """See `ChatStore.raise_watermarks`. What was seen was delivered, whatever the move says (P6)."""
+        changes = [
+            UpdateOne(
+                {"_id": _key(move.chat, move.user), **_PRESENT},
+                {
+                    "$max": {
+                        "delivered_seq": max(move.delivered_seq, move.seen_seq),
+                        "seen_seq": move.seen_seq,
+                        "seen_n": move.seen_n,
+                    }
+                },
+            )
+            for move in moves
+        ]
+        if changes:
+            await self._members.bulk_write(changes, ordered=False)
+
+
+def _key(chat: str, user: str) -> str:
+    return f"{chat}/{user}"
+
+
+def _from_chat(chat: Chat) -> Document:
+    document: Document = {
+        "_id": chat.id,
+        "kind": chat.kind.value,
+        "created_at": chat.created_at,
+        "created_by": chat.created_by,
+        "last_seq": chat.last_seq,
+        "last_n": chat.last_n,
+    }
+    if chat.title is not None:
+        document["title"] = chat.title
+    if chat.last_at is not None:
+        document["last_at"] = chat.last_at
+    return document
+
+
+def _to_chat(document: Document) -> Chat:
+    return Chat(
+        id=document["_id"],
+        kind=ChatKind(document["kind"]),
+        created_at=document["created_at"],
+        created_by=document["created_by"],
+        title=document.get("title"),
+        last_seq=int(document["last_seq"]),
+        last_n=int(document["last_n"]),
+        last_at=document.get("last_at"),
+    )
+
+
+def _from_member(member: Member) -> Document:
+    document: Document = {
+        "_id": _key(member.chat, member.user),
+        "chat_id": member.chat,
+        "user_id": member.user,
+        "role": member.role.value,
+        "joined_at": member.joined_at,
+        "joined_seq": member.joined_seq,
+        "delivered_seq": member.delivered_seq,
+        "seen_seq": member.seen_seq,
+        "seen_n": member.seen_n,
+    }
+    if member.left_at is not None:
+        document["left_at"] = member.left_at
+    if member.muted_until is not None:
+        document["muted_until"] = member.muted_until
+    return document
+
+
+def _to_member(document: Document) -> Member:
+    return Member(
+        chat=document["chat_id"],
+        user=document["user_id"],
+        role=Role(document["role"]),
+        joined_at=document["joined_at"],
+        joined_seq=int(document["joined_seq"]),
+        left_at=document.get("left_at"),
+        delivered_seq=int(document["delivered_seq"]),
+        seen_seq=int(document["seen_seq"]),
+        seen_n=int(document["seen_n"]),
+        muted_until=document.get("muted_until"),
+    )

@@ -1,0 +1,159 @@
+"""The connection to MongoDB, and what its errors mean to us."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from datetime import UTC
+from typing import Any, ParamSpec, TypeAlias, TypeVar
+
+import pymongo
+from pymongo import AsyncMongoClient
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import BulkWriteError, ConnectionFailure, OperationFailure, PyMongoError
+from pymongo.monitoring import CommandListener
+
+from chat.errors import Unavailable
+
+Document: TypeAlias = dict[str, Any]
+Database: TypeAlias = AsyncDatabase[Document]
+Collection: TypeAlias = AsyncCollection[Document]
+
+DUPLICATE_KEY = 11000
+
+SELECTION_MS = 5_000
+"""How long an operation looks for a primary: longer than an election takes on one machine, shorter than a client waits."""
+
+OPERATION_MS = 10_000
+"""Bound of any one operation, retries and the wait for the majority included."""
+
+BATCH = 10_000
+"""Documents per answer where no limit says it; the database ends an answer at 16 MiB in any case."""
+
+# Server errors that say something about the server's state and nothing about the request. From mongo's error_codes.yml.
+_TRANSIENT = frozenset(
+    {
+        6,  # HostUnreachable
+        7,  # HostNotFound
+        13,  # Unauthorized: an operator's mistake must hold messages back, never send them to dead letters
+        18,  # AuthenticationFailed: the same
+        24,  # LockTimeout
+        46,  # LockBusy
+        50,  # MaxTimeMSExpired
+        64,  # WriteConcernFailed (wtimeout)
+        89,  # NetworkTimeout
+        91,  # ShutdownInProgress
+        100,  # UnsatisfiableWriteConcern
+        112,  # WriteConflict
+        133,  # FailedToSatisfyReadPreference
+        134,  # ReadConcernMajorityNotAvailableYet
+        189,  # PrimarySteppedDown
+        202,  # NetworkInterfaceExceededTimeLimit
+        251,  # NoSuchTransaction: it was aborted by the server
+        262,  # ExceededTimeLimit
+        317,  # ConnectionPoolExpired
+        365,  # TemporarilyUnavailable
+        9001,  # SocketException
+        10107,  # NotWritablePrimary
+        11600,  # InterruptedAtShutdown
+        11602,  # InterruptedDueToReplStateChange
+        13388,  # StaleConfig
+        13435,  # NotPrimaryNoSecondaryOk
+        13436,  # NotPrimaryOrSecondary
+        14031,  # OutOfDiskSpace
+    }
+)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def connect(url: str, database: str, *, listeners: Sequence[CommandListener] = ()) -> Database:
+    """A handle on a database. Connects lazily; belongs to the event loop that uses it first.
+
+    Writes wait for the majority's journals (P1), reads see only what the majority has (nothing that a failover could take
+    back), and times are UTC with milliseconds. These hold whatever the URL says.
+
+    Args:
+        url: MongoDB URL of a replica set or mongos.
+        database: name of the database.
+        listeners: see every command (for tests and metrics).
+    """
+    client: AsyncMongoClient[Document] = AsyncMongoClient(
+        url,
+        appname="pabal",
+        w="majority",
+        journal=True,
+        readConcernLevel="majority",
+        retryWrites=True,
+        retryReads=True,
+        tz_aware=True,
+        tzinfo=UTC,
+        serverSelectionTimeoutMS=SELECTION_MS,
+        connectTimeoutMS=SELECTION_MS,
+        timeoutMS=OPERATION_MS,
+        event_listeners=list(listeners),
+    )
+    return client[database]
+
+
+async def healthy(db: Database) -> bool:
+    """Whether the server answers within a second: who asks for health has no patience."""
+    try:
+        with pymongo.timeout(1.0):
+            await db.command("ping")
+    except PyMongoError:
+        return False
+    return True
+
+
+async def fetch(
+    collection: Collection,
+    query: Mapping[str, Any],
+    projection: Mapping[str, Any] | None = None,
+    *,
+    sort: Sequence[tuple[str, int]] = (),
+    limit: int | None = None,
+) -> list[Document]:
+    """The documents of a query, in as few answers as possible (the database's first one has 101 unless it is told more).
+
+    Args:
+        limit: at most so many; a limit below 1 finds none (to the database, 0 would mean all).
+    """
+    if limit is None:
+        cursor = collection.find(query, projection, sort=sort or None, batch_size=BATCH)
+    elif limit < 1:
+        return []
+    else:
+        cursor = collection.find(query, projection, sort=sort or None, limit=limit, batch_size=limit)
+    return await cursor.to_list()
+
+
+def translate(method: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+    """Make a coroutine function raise `Unavailable` for the database's transient errors; others pass as they are."""
+
+    @functools.wraps(method)
+    async def translated(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return await method(*args, **kwargs)
+        except PyMongoError as error:
+            if is_transient(error):
+                raise Unavailable(f"the database does not answer: {type(error).__name__}") from error
+            raise
+
+    return translated
+
+
+def is_transient(error: PyMongoError) -> bool:
+    """Whether the same operation may succeed later: the network, an election, a time limit; not the request's own fault."""
+    if isinstance(error, ConnectionFailure) or error.timeout:
+        return True
+    if error.has_error_label("RetryableWriteError") or error.has_error_label("TransientTransactionError"):
+        return True
+    if isinstance(error, BulkWriteError):
+        if error.details.get("writeConcernErrors"):
+            return True
+        codes = {write_error.get("code") for write_error in error.details.get("writeErrors", ())}
+        return bool(codes) and codes <= _TRANSIENT
+    return isinstance(error, OperationFailure) and error.code in _TRANSIENT

@@ -1,0 +1,117 @@
+"""Collection `refresh_tokens`: one document per sign-in (a family of refresh tokens).
+
+| field | type | meaning |
+|---|---|---|
+| `_id` | string | `sid` |
+| `user_id` | string | |
+| `current` | string | SHA-256 (hex) of the refresh token that is valid now |
+| `previous` | [string] | SHA-256 of the newest `SPENT_TOKENS_KEPT` spent ones: one of them shown again is a theft |
+| `created_at`, `expires_at` | date | |
+| `revoked_at` | date? | |
+
+| index | for |
+|---|---|
+| unique `current` | a token that is shown |
+| `previous` | a spent token that is shown |
+| TTL `expires_at`, a week | forgets sign-ins that ended |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from pymongo import ASCENDING, IndexModel
+from pymongo.errors import DuplicateKeyError
+
+from adapters.mongo.client import Database, Document, fetch, translate
+from chat.errors import Conflict
+from chat.models import SPENT_TOKENS_KEPT, Grant
+
+COLLECTION = "refresh_tokens"
+KEPT_SECONDS = 7 * 86_400
+INDEXES = [
+    IndexModel([("current", ASCENDING)], unique=True),
+    IndexModel([("previous", ASCENDING)]),
+    IndexModel([("expires_at", ASCENDING)], expireAfterSeconds=KEPT_SECONDS),
+]
+
+
+class MongoGrants:
+    """`GrantStore` on the collection above."""
+
+    def __init__(self, db: Database) -> None:
+        self._grants = db[COLLECTION]
+
+    @translate
+    async def add(self, grant: Grant) -> None:
+        """See `GrantStore.add`.
+
+        Raises:
+            Conflict: the `sid` or the token is in use.
+        """
+        try:
+            await self._grants.insert_one(_from_grant(grant))
+        except DuplicateKeyError:
+            raise Conflict("this sign-in exists already", code="grant_taken") from None
+
+    @translate
+    async def by_token(self, token_hash: str) -> Grant | None:
+        """See `GrantStore.by_token`."""
+        document = await self._grants.find_one({"$or": [{"current": token_hash}, {"previous": token_hash}]})
+        return None if document is None else _to_grant(document)
+
+    @translate
+    async def rotate(self, sid: str, *, spent: str, fresh: str, expires_at: datetime) -> bool:
+        """See `GrantStore.rotate`: one atomic update, so of two who show the same token one is refused."""
+        result = await self._grants.update_one(
+            {"_id": sid, "current": spent, **_alive()},
+            {
+                "$set": {"current": fresh, "expires_at": expires_at},
+                "$push": {"previous": {"$each": [spent], "$slice": -SPENT_TOKENS_KEPT}},
+            },
+        )
+        return bool(result.matched_count)
+
+    @translate
+    async def revoke(self, sid: str, at: datetime) -> None:
+        """See `GrantStore.revoke`; a second one changes nothing."""
+        await self._grants.update_one({"_id": sid, "revoked_at": None}, {"$set": {"revoked_at": at}})
+
+    @translate
+    async def alive(self, sids: Sequence[str]) -> set[str]:
+        """See `GrantStore.alive`."""
+        if not sids:
+            return set()
+        documents = await fetch(self._grants, {"_id": {"$in": list(sids)}, **_alive()}, {"_id": 1})
+        return {document["_id"] for document in documents}
+
+
+def _alive() -> Document:
+    return {"revoked_at": None, "expires_at": {"$gt": datetime.now(UTC)}}
+
+
+def _from_grant(grant: Grant) -> Document:
+    document: Document = {
+        "_id": grant.sid,
+        "user_id": grant.user,
+        "current": grant.current,
+        "previous": grant.previous,
+        "created_at": grant.created_at,
+        "expires_at": grant.expires_at,
+    }
+    if grant.revoked_at is not None:
+        document["revoked_at"] = grant.revoked_at
+    return document
+
+
+def _to_grant(document: Document) -> Grant:
+    return Grant(
+        sid=document["_id"],
+        user=document["user_id"],
+        current=document["current"],
+        previous=document["previous"],
+        created_at=document["created_at"],
+        expires_at=document["expires_at"],
+        revoked_at=document.get("revoked_at"),
+    )

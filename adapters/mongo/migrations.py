@@ -1,0 +1,69 @@
+"""Collection `schema_migrations`: which changes of the schema a database has had.
+
+`_id` int, the version · `name` string · `applied_at` date. No index but `_id`.
+
+Each migration is idempotent, so any number of processes may run `migrate` at once, and one that was killed half way is run again. Old
+processes go on working on the new schema: a rolling upgrade has both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import pymongo
+from pymongo.errors import DuplicateKeyError
+
+from adapters.mongo import chats, grants, messages, push_tokens, receipts, users
+from adapters.mongo.client import Database, translate
+
+COLLECTION = "schema_migrations"
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One change of the schema; versions are dense and rising, and a published one is never changed."""
+
+    version: int
+    name: str
+    apply: Callable[[Database], Awaitable[None]]
+
+
+@translate
+async def migrate(db: Database) -> list[int]:
+    """Bring a database up to date.
+
+    Returns:
+        the versions that this call applied; empty when there was nothing to do.
+
+    Raises:
+        Unavailable: the server does not answer; what was applied stays.
+    """
+    with pymongo.timeout(None):  # building an index takes as long as it takes
+        applied = {document["_id"] async for document in db[COLLECTION].find({}, {"_id": 1})}
+        pending = [migration for migration in MIGRATIONS if migration.version not in applied]
+        for migration in pending:
+            await migration.apply(db)
+            await _record(db, migration)
+    return [migration.version for migration in pending]
+
+
+async def _record(db: Database, migration: Migration) -> None:
+    document = {"_id": migration.version, "name": migration.name, "applied_at": datetime.now(UTC)}
+    try:
+        await db[COLLECTION].insert_one(document)
+    except DuplicateKeyError:
+        return  # another process was faster with the same, idempotent change
+
+
+async def _first_indexes(db: Database) -> None:
+    await db[messages.COLLECTION].create_indexes(messages.INDEXES)
+    await db[chats.MEMBERS].create_indexes(chats.MEMBER_INDEXES)
+    await db[receipts.COLLECTION].create_indexes(receipts.INDEXES)
+    await db[users.DEVICES].create_indexes(users.DEVICE_INDEXES)
+    await db[grants.COLLECTION].create_indexes(grants.INDEXES)
+    await db[push_tokens.COLLECTION].create_indexes(push_tokens.INDEXES)
+
+
+MIGRATIONS = (Migration(1, "first indexes", _first_indexes),)

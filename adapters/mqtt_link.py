@@ -1,0 +1,154 @@
+"""The link of a service to the broker: `chat.ports.Link` over MQTT 5 and TCP, reconnecting by itself.
+
+Every connection starts a clean session that ends with it. What was unsettled then is delivered again by the broker (to
+another member of the share group) or sent again by its publisher, and P4 makes that harmless; so no session state has to
+survive here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+import structlog
+
+from adapters.backoff import Backoff
+from adapters.mqtt_connection import ConnectionOptions, ConnectionRefused, MqttConnection
+from chat.errors import Unavailable
+from chat.ports import Delivery, Published
+from mqtt.codec import V5, publish_parts
+from mqtt.packets import Properties
+
+CONNECT_SECONDS = 5.0
+"""For TCP, CONNACK and SUBACK together."""
+
+STABLE_SECONDS = 10.0
+"""A connection that lasted so long was a good one: the next series of tries starts small again."""
+
+GOODBYE_SECONDS = 2.0
+"""How long the last bytes may take when the link is closed."""
+
+_log = structlog.get_logger("link")
+
+
+class MqttLink:
+    """A service's connection to the broker.
+
+    Args:
+        host: of the broker's TCP listener.
+        port: of it.
+        principal: `svc-…`, the user name.
+        secret: the service's password.
+        client_id: `{principal}` or `{principal}:{instance}`; two links with one client id throw each other out.
+        receive_maximum: how many deliveries may be unsettled at once: the bound of what this process holds.
+        keep_alive: seconds.
+        max_packet: the largest packet taken, in bytes.
+        backoff: the delays between connects.
+
+    Attributes:
+        on_up: called each time when the link is up; what was published to others meanwhile was missed.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        principal: str,
+        secret: str | bytes,
+        client_id: str,
+        *,
+        receive_maximum: int = 10_000,
+        keep_alive: int = 20,
+        max_packet: int = 1 << 20,
+        backoff: Backoff | None = None,
+    ) -> None:
+        self._host = host
+        self._port = port
+        self._options = ConnectionOptions(
+            client_id=client_id,
+            username=principal,
+            secret=secret.encode() if isinstance(secret, str) else secret,
+            receive_maximum=receive_maximum,
+            keep_alive=keep_alive,
+            max_packet=max_packet,
+        )
+        self._backoff = backoff or Backoff(first=0.1, most=3.0)
+        self._connection: MqttConnection | None = None
+        self.on_up: Callable[[], None] = _nothing
+
+    @property
+    def connected(self) -> bool:
+        """Whether the link is up now: accepted, and subscribed to all that `run` was given."""
+        return self._connection is not None and not self._connection.lost.done()
+
+    def publish(
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        qos: int = 1,
+        retain: bool = False,
+        content_type: str | None = None,
+        properties: Mapping[str, str] | None = None,
+    ) -> Awaitable[Published]:
+        """Send one message; see `chat.ports.Link.publish`. Messages leave in the order of the calls.
+
+        Beyond the broker's receive maximum they wait here, bounded (`mqtt_connection.MAX_WAITING`).
+        """
+        connection = self._connection
+        if connection is None:
+            return _unavailable()
+        block: Properties = {}
+        if content_type is not None:
+            block["content_type"] = content_type
+        if properties:
+            block["user_property"] = list(properties.items())
+        head, tail = publish_parts(topic, payload, qos=qos, retain=retain, version=V5, properties=block)
+        return connection.publish(head, tail, qos=qos)
+
+    async def run(self, filters: Sequence[str], receive: Callable[[list[Delivery]], None]) -> None:
+        """Stay connected until cancelled; see `chat.ports.Link.run`."""
+        while True:
+            try:
+                await self._one_connection(filters, receive)
+            except (ConnectionRefused, TimeoutError, OSError) as error:
+                _log.warning("link.refused", host=self._host, port=self._port, why=str(error) or type(error).__name__)
+            await asyncio.sleep(self._backoff.next())
+
+    async def _one_connection(self, filters: Sequence[str], receive: Callable[[list[Delivery]], None]) -> None:
+        loop = asyncio.get_running_loop()
+        connection = MqttConnection(self._options, receive)
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await loop.create_connection(lambda: connection, self._host, self._port)
+                await connection.establish(filters)
+            since = loop.time()
+            self._connection = connection
+            self.on_up()
+            _log.info("link.up", host=self._host, port=self._port, client_id=self._options.client_id)
+            why = await asyncio.shield(connection.lost)
+            _log.warning("link.down", why=why)
+            if loop.time() - since >= STABLE_SECONDS:
+                self._backoff.reset()
+        except asyncio.CancelledError:
+            await self._goodbye(connection)
+            raise
+        finally:
+            self._connection = None
+            connection.abort("given up")
+
+    @staticmethod
+    async def _goodbye(connection: MqttConnection) -> None:
+        if connection.disconnect():
+            await asyncio.wait({connection.lost}, timeout=GOODBYE_SECONDS)
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""
+
+
+def _unavailable() -> Awaitable[Published]:
+    answer: asyncio.Future[Published] = asyncio.get_running_loop().create_future()
+    answer.set_exception(Unavailable("the connection to the broker is down"))
+    answer.exception()
+    return answer

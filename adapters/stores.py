@@ -1,0 +1,38 @@
+"""The bundle of stores that a process works with, the same for MongoDB (`adapters.mongo`) and memory (`adapters.memory`)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from chat.ports import (
+    ChatStore,
+    DeadLetterStore,
+    DeviceStore,
+    GrantStore,
+    MessageStore,
+    PushTokenStore,
+    ReceiptStore,
+    UserStore,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """Every store of one database.
+
+    Attributes:
+        healthy: whether the database answers now (never raises): for `/healthz`.
+        close: end the connections; the stores can't be used afterwards.
+    """
+
+    messages: MessageStore
+    chats: ChatStore
+    receipts: ReceiptStore
+    users: UserStore
+    devices: DeviceStore
+    grants: GrantStore
+    push_tokens: PushTokenStore
+    dead_letters: DeadLetterStore
+    healthy: Callable[[], Awaitable[bool]]
+    close: Callable[[], Awaitable[None]]

@@ -1,0 +1,34 @@
+"""Valkey (or Redis): what processes share and may lose. With an emptied Valkey the system is slower, never wrong.
+
+| key | shape | lives |
+|---|---|---|
+| `presence:{broker}` | hash: principal -> connections; the field `` (empty) marks a table that `replace` wrote whole | 30 s, each beat anew |
+| `presence:brokers` | set: names of brokers that have a table; the dead are taken out when it is read | for ever, one entry per broker |
+| `pabal:invalidate` | channel: `chat.envelopes.Invalidation` as JSON | while listeners are connected |
+| `rate:{key}` | hash: `tokens` (float), `at` (server time, seconds): a token bucket | until the bucket would be full |
+| `push:{message id}:lease` | string: who pushes the event now, or `wait` until the time that the provider named | the lease |
+| `push:{message id}:sent` | set: hashes of the push tokens that have taken the event | 1 day |
+| `push:{message id}:swept` | string: the sweeper has sent the event off again | as long as a job may take |
+| `jobs:*` | Celery's queues (`jobs:push`, `jobs:maintenance`), what is unacknowledged, bindings | until done |
+
+Every command is bounded by timeouts, the pool by its size; what Valkey or the way to it does wrong is raised as
+`chat.errors.Unavailable`.
+"""
+
+from __future__ import annotations
+
+from adapters.valkey.connection import Valkey, connect, healthy
+from adapters.valkey.invalidations import ValkeyInvalidations
+from adapters.valkey.presence import ValkeyPresence
+from adapters.valkey.push_progress import ValkeyPushProgress
+from adapters.valkey.ratelimit import ValkeyRateLimiter
+
+__all__ = [
+    "Valkey",
+    "ValkeyInvalidations",
+    "ValkeyPresence",
+    "ValkeyPushProgress",
+    "ValkeyRateLimiter",
+    "connect",
+    "healthy",
+]

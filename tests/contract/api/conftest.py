@@ -1,0 +1,16 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from adapters.stores import Stores
+from api.testing import Harness, running_api
+
+
+@pytest.fixture
+async def api(tmp_path: Path, stores: Stores) -> AsyncIterator[Harness]:
+    """The api on in-memory stores, and on a real MongoDB."""
+    async with running_api(tmp_path, stores) as harness:
+        yield harness

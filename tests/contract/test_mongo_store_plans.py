@@ -1,0 +1,214 @@
+"""Every query of the MongoDB stores runs on an index, and none sorts in memory: asked of the database itself.
+
+The commands are those that the stores really send: a listener writes them down, then each is explained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
+
+from adapters.mongo import connect, migrate, stores_of
+from adapters.mongo.client import Database
+from adapters.stores import Stores
+from chat.envelopes import Body, Event
+from chat.ids import new_message_id
+from chat.models import (
+    Chat,
+    ChatKind,
+    DeadLetter,
+    Device,
+    Grant,
+    Head,
+    Member,
+    PushToken,
+    Receipt,
+    Role,
+    User,
+    Watermarks,
+)
+
+AT = datetime.now(UTC)
+IDS = [new_message_id() for _ in range(60)]
+EXPLAINABLE = {"find", "aggregate", "update", "delete"}
+# What belongs to the connection, not to the question.
+ENVELOPE = {"$db", "lsid", "$clusterTime", "$readPreference", "txnNumber", "readConcern", "writeConcern", "maxTimeMS"}
+
+
+class Recorder(CommandListener):
+    """Writes down every command that can be explained."""
+
+    def __init__(self) -> None:
+        self.commands: list[dict[str, Any]] = []
+
+    def started(self, event: CommandStartedEvent) -> None:
+        if event.command_name in EXPLAINABLE:
+            self.commands.append({key: value for key, value in event.command.items() if key not in ENVELOPE})
+
+    def succeeded(self, event: CommandSucceededEvent) -> None:
+        pass
+
+    def failed(self, event: CommandFailedEvent) -> None:
+        pass
+
+    def take(self) -> list[dict[str, Any]]:
+        """What was asked since the last time, one update or delete per command (more can't be explained)."""
+        taken, self.commands = self.commands, []
+        return [single for command in taken for single in _singles(command)]
+
+
+def _singles(command: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for name in ("updates", "deletes"):
+        if name in command:
+            yield from ({**command, name: [one]} for one in command[name])
+            return
+    yield command
+
+
+@pytest.fixture
+def recorder() -> Recorder:
+    return Recorder()
+
+
+@pytest.fixture
+async def db(recorder: Recorder, mongo_url: str, mongo_database: str) -> AsyncIterator[Database]:
+    """A database with a little of everything, so that the planner has something to weigh."""
+    database = connect(mongo_url, mongo_database, listeners=[recorder])
+    await migrate(database)
+    stores = stores_of(database)
+    for chat in ("g-1", "g-2", "g-3"):
+        members = [Member(chat, f"user{number}", Role.MEMBER, AT) for number in range(30)]
+        await stores.chats.create(Chat(chat, ChatKind.GROUP, AT, "user1"), members)
+        await stores.messages.insert([_event(seq, chat) for seq in range(1, 61)], push=frozenset(IDS))
+        await stores.receipts.append(
+            [
+                Receipt(chat=chat, user=f"user{number}", kind=kind, seq=seq, at=AT)
+                for number in range(20)
+                for kind in ("delivered", "seen")
+                for seq in range(1, 61)
+            ]
+        )
+    for number in range(5):
+        await stores.users.add(User(f"user{number}", "", "", AT))
+        await stores.devices.add(Device(f"dev-{number}", f"user{number % 3}", "", "", AT))
+        await stores.dead_letters.add(DeadLetter(f"l{number}", "", b"", "", 1, AT))
+        await stores.grants.add(Grant(f"s{number}", "user1", f"t{number}", AT, AT + timedelta(days=1), [f"p{number}"]))
+        await stores.push_tokens.put(PushToken(f"token{number}", f"user{number % 3}", "web", AT))
+    recorder.take()
+    yield database
+    await database.client.close()
+
+
+def _event(seq: int, chat: str) -> Event:
+    return Event(
+        type="message" if seq % 3 else "reaction",
+        id=IDS[seq - 1] if chat == "g-1" else new_message_id(),
+        chat=chat,
+        seq=seq,
+        n=seq,
+        sender="user1",
+        at=AT,
+        body=Body(text="x"),
+        expires_at=AT if seq == 7 else None,
+    )
+
+
+CALLS: dict[str, Callable[[Stores], Awaitable[object]]] = {
+    "by_ids": lambda s: s.messages.by_ids(IDS[:3]),
+    "head": lambda s: s.messages.head("g-1"),
+    "heads": lambda s: s.messages.heads(["g-1", "g-2", "g-3"]),
+    "latest": lambda s: s.messages.latest(["g-1", "g-2", "g-3"]),
+    "after": lambda s: s.messages.after("g-1", 10, 20),
+    "before": lambda s: s.messages.before("g-1", 30, 20),
+    "newest": lambda s: s.messages.before("g-1", None, 20),
+    "n_at": lambda s: s.messages.n_at("g-1", [3, 5, 8]),
+    "edit": lambda s: s.messages.rewrite(IDS[0], body=Body(text="y"), edited_at=AT, deleted_at=None),
+    "delete": lambda s: s.messages.rewrite(IDS[0], body=None, edited_at=None, deleted_at=AT),
+    "push_pending": lambda s: s.messages.push_pending(older_than=AT + timedelta(1), limit=10),
+    "push_claim": lambda s: s.messages.push_claim(IDS[0]),
+    "push_done": lambda s: s.messages.push_done(IDS[0]),
+    "erase_expired": lambda s: s.messages.erase_expired(now=AT, limit=10),
+    "chat": lambda s: s.chats.get("g-1"),
+    "chats": lambda s: s.chats.get_many(["g-1", "g-2"]),
+    "touch": lambda s: s.chats.touch({"g-1": (Head(1, 1), AT)}),
+    "member": lambda s: s.chats.member("g-1", "user1"),
+    "members": lambda s: s.chats.members("g-1"),
+    "members_page": lambda s: s.chats.members("g-1", after="user10", limit=5),
+    "memberships": lambda s: s.chats.memberships("user1"),
+    "memberships_among": lambda s: s.chats.memberships_among([("g-1", "user1"), ("g-2", "user2")]),
+    "share_chat": lambda s: s.chats.share_chat("user1", "user2"),
+    "add_member": lambda s: s.chats.add_member(Member("g-1", "user1", Role.MEMBER, AT)),
+    "remove_member": lambda s: s.chats.remove_member("g-1", "user1", AT),
+    "raise_watermarks": lambda s: s.chats.raise_watermarks([Watermarks("g-1", "user1", 1, 1, 1)]),
+    "reached": lambda s: s.receipts.reached("g-1", 20, 30),
+    "user": lambda s: s.users.get("user1"),
+    "existing": lambda s: s.users.existing(["user1", "user2"]),
+    "owned_by": lambda s: s.devices.owned_by("user1"),
+    "by_token": lambda s: s.grants.by_token("t3"),
+    "rotate": lambda s: s.grants.rotate("s1", spent="t1", fresh="t1b", expires_at=AT + timedelta(days=1)),
+    "revoke": lambda s: s.grants.revoke("s1", AT),
+    "alive": lambda s: s.grants.alive(["s1", "s2"]),
+    "put_token": lambda s: s.push_tokens.put(PushToken("token1", "user2", "web", AT)),
+    "tokens_of_users": lambda s: s.push_tokens.of_users(["user1", "user2"]),
+    "drop_token": lambda s: s.push_tokens.drop("token1"),
+    "dead_letters": lambda s: s.dead_letters.page(after="l1", limit=10),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+async def test_the_plan_is_an_index_scan_without_a_sort(db: Database, recorder: Recorder, name: str) -> None:
+    await CALLS[name](stores_of(db))
+    commands = recorder.take()
+    assert commands
+    for command in commands:
+        stages = set(await plan(db, command))
+        assert not stages & {"COLLSCAN", "SORT", "$sort"}, (command, stages)
+        assert stages & {"IXSCAN", "IDHACK", "DISTINCT_SCAN"}, (command, stages)
+
+
+@pytest.mark.parametrize("name", ["head", "latest", "members", "reached", "by_token", "push_pending"])
+async def test_without_its_index_a_query_is_caught(db: Database, recorder: Recorder, name: str) -> None:
+    for collection in ("messages", "members", "receipts", "refresh_tokens"):
+        await db[collection].drop_indexes()
+    await CALLS[name](stores_of(db))
+    stages = {stage for command in recorder.take() for stage in await plan(db, command)}
+    assert stages & {"COLLSCAN", "SORT", "$sort"}
+
+
+@pytest.mark.parametrize("name", ["head", "heads", "reached"])
+async def test_newest_and_next_rows_are_found_by_steps_not_by_reading(
+    db: Database, recorder: Recorder, name: str
+) -> None:
+    """Documents read: one per chat; of receipts, those within the range and one per reader behind it."""
+    await CALLS[name](stores_of(db))
+    read = []
+    for command in recorder.take():
+        answer = await db.command({"explain": command, "verbosity": "executionStats"})
+        (stats,) = _values(answer, "executionStats")[:1]
+        read.append(stats["totalDocsExamined"])
+    assert sorted(read) == {"head": [1], "heads": [3], "reached": [20, 20, 20 * 2 * 11]}[name]
+
+
+async def plan(db: Database, command: dict[str, Any]) -> list[str]:
+    """The stages of the winning plan. `$lookup` tells the indexes that it used and how often it read a whole collection."""
+    answer = await db.command({"explain": command, "verbosity": "executionStats"})
+    stages = [stage for winner in _values(answer, "winningPlan") for stage in _values(winner, "stage")]
+    for step in answer.get("stages", []):
+        stages += [name for name in step if name == "$sort"]
+        if "$lookup" in step:
+            stages += ["COLLSCAN"] * int(step["collectionScans"]) + ["IXSCAN"] * len(step["indexesUsed"])
+    return stages
+
+
+def _values(node: Any, key: str) -> list[Any]:
+    """Every value of `key`, anywhere below `node`."""
+    if isinstance(node, list):
+        return [value for item in node for value in _values(item, key)]
+    if not isinstance(node, dict):
+        return []
+    here = [node[key]] if key in node else []
+    return here + [value for item in node.values() for value in _values(item, key)]

@@ -1,0 +1,53 @@
+"""`UserStore` and `DeviceStore`."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any
+
+from adapters.stores import Stores
+from chat.models import Device, User
+
+AT = datetime(2026, 5, 1, 12, 0, 0, 123_000, tzinfo=UTC)
+
+
+def user(id_: str, **fields: Any) -> User:
+    return User(id=id_, **{"display_name": "김철수 🐎", "password_hash": "$argon2id$", "created_at": AT, **fields})
+
+
+def device(id_: str, **fields: Any) -> Device:
+    return Device(id=id_, **{"owner": "user1", "name": "온도계", "secret_hash": "ab" * 32, "created_at": AT, **fields})
+
+
+async def test_a_handle_is_taken_once(stores: Stores) -> None:
+    assert await stores.users.add(user("user1", admin=True))
+    assert not await stores.users.add(user("user1", password_hash="$other$"))
+    assert await stores.users.get("user1") == user("user1", admin=True)
+    assert await stores.users.get("user2") is None
+
+
+async def test_of_many_who_register_one_handle_one_does(stores: Stores) -> None:
+    added = await asyncio.gather(*(stores.users.add(user("user1", display_name=f"{n}")) for n in range(8)))
+    assert sum(added) == 1
+    winner = await stores.users.get("user1")
+    assert winner == user("user1", display_name=f"{added.index(True)}")
+
+
+async def test_existing_leaves_out_the_disabled(stores: Stores) -> None:
+    await stores.users.add(user("user1"))
+    await stores.users.add(user("user2", disabled=True))
+    assert await stores.users.existing(["user1", "user2", "user3", "user1"]) == {"user1"}
+    assert await stores.users.existing([]) == set()
+    assert await stores.users.get("user2") == user("user2", disabled=True)
+
+
+async def test_devices(stores: Stores) -> None:
+    assert await stores.devices.add(device("dev-b"))
+    assert await stores.devices.add(device("dev-a", disabled=True))
+    assert await stores.devices.add(device("dev-c", owner="user2"))
+    assert not await stores.devices.add(device("dev-a", owner="user2"))
+    assert await stores.devices.get("dev-a") == device("dev-a", disabled=True)
+    assert await stores.devices.get("dev-x") is None
+    assert await stores.devices.owned_by("user1") == [device("dev-a", disabled=True), device("dev-b")]
+    assert await stores.devices.owned_by("user3") == []
