@@ -1,0 +1,205 @@
+"""The composition root of the api: the only place that constructs its adapters."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+import structlog
+from fastapi import APIRouter, FastAPI
+from prometheus_client import CollectorRegistry
+
+from adapters.authenticator import PolicyAuthenticator, ServiceSecrets
+from adapters.memory.ratelimit import MemoryRateLimiter
+from adapters.mongo import open_stores
+from adapters.mqtt_link import MqttLink
+from adapters.stores import Stores
+from adapters.tokens import Jwks, TokenIssuer, TokenVerifier
+from adapters.valkey import Valkey, ValkeyInvalidations, ValkeyRateLimiter, connect
+from adapters.valkey.connection import unavailable
+from api import errors, openapi
+from api.auth.endpoints import router as auth
+from api.auth.passwords import Passwords
+from api.chats.endpoints import router as chats
+from api.deps import Parts
+from api.devices.endpoints import router as devices
+from api.health.endpoints import router as health
+from api.limits import Limits, Rule
+from api.me.endpoints import router as me
+from api.members.endpoints import router as members
+from api.messages.endpoints import router as messages
+from api.middleware import BodyLimit, RequestContext, RequestMetrics
+from api.push_tokens.endpoints import router as push_tokens
+from api.settings import Settings
+from api.sync.endpoints import router as sync
+from api.users.endpoints import router as users
+from chat.errors import Unavailable
+from chat.ports import Invalidations, Link, RateLimiter
+
+PRINCIPAL = "svc-api"
+
+ROUTERS: tuple[APIRouter, ...] = (auth, me, users, chats, members, messages, sync, devices, push_tokens, health)
+
+OpenParts = Callable[[Settings], AbstractAsyncContextManager[Parts]]
+
+_log = structlog.get_logger("api")
+
+
+def create_app(settings: Settings, *, opened: OpenParts | None = None) -> FastAPI:
+    """The ASGI application.
+
+    Args:
+        settings: of this process.
+        opened: opens the parts for as long as the application lives; the real ones when omitted (tests bring twins).
+    """
+    opens = opened or open_parts
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with opens(settings) as parts:
+            app.state.parts = parts
+            yield
+
+    app = FastAPI(
+        title="Pabal",
+        version=version("pabal"),
+        summary="Chat and IoT messaging: accounts, chats, history, devices",
+        lifespan=lifespan,
+        docs_url=None,  # its page loads scripts from another host
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.registry = CollectorRegistry()
+    for router in ROUTERS:
+        app.include_router(router)
+    errors.install(app, ROUTERS)
+    openapi.install(app)
+    app.add_middleware(BodyLimit, max_bytes=settings.api_max_body_bytes)
+    # Added last, so it stands outermost.
+    metrics = RequestMetrics(app.state.registry)
+    app.add_middleware(RequestContext, metrics=metrics, max_requests=settings.api_max_requests)
+    return app
+
+
+@asynccontextmanager
+async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
+    """The real parts: MongoDB, Valkey, the link to the broker.
+
+    Raises:
+        Unavailable: MongoDB or the signing keys can't be reached. Valkey and the broker may come later.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        stores = await open_stores(settings.mongo_url, settings.mongo_database)
+        stack.push_async_callback(stores.close)
+        valkey = connect(settings.valkey_url)
+        stack.push_async_callback(valkey.aclose)
+        link = _link(settings)
+        await stack.enter_async_context(_running(link))
+        parts = assemble(
+            settings,
+            stores=stores,
+            link=link,
+            invalidations=ValkeyInvalidations(valkey),
+            limiter=ValkeyRateLimiter(valkey),
+            health=lambda: _health(stores, valkey, link),
+        )
+        stack.callback(parts.passwords.close)
+        yield parts
+
+
+def assemble(
+    settings: Settings,
+    *,
+    stores: Stores,
+    link: Link,
+    invalidations: Invalidations,
+    limiter: RateLimiter,
+    health: Callable[[], Awaitable[dict[str, bool]]],
+) -> Parts:
+    """Put together what does not depend on where the outside is."""
+    jwks = Jwks(settings.jwks_file)
+    return Parts(
+        settings=settings,
+        stores=stores,
+        issuer=TokenIssuer(settings.keys_dir),
+        jwks=jwks,
+        authenticator=PolicyAuthenticator(
+            tokens=TokenVerifier(jwks),
+            grants=stores.grants,
+            users=stores.users,
+            devices=stores.devices,
+            services=ServiceSecrets(None),
+        ),
+        passwords=Passwords(
+            memory_kib=settings.argon2_memory_kib, passes=settings.argon2_passes, threads=settings.argon2_threads
+        ),
+        limits=Limits(
+            limiter,
+            MemoryRateLimiter(),
+            handle=Rule(settings.login_handle_rate, settings.login_handle_burst),
+            address=Rule(settings.login_address_rate, settings.login_address_burst),
+        ),
+        invalidations=invalidations,
+        link=link,
+        health=health,
+    )
+
+
+def _link(settings: Settings) -> MqttLink:
+    return MqttLink(
+        settings.mqtt_host,
+        settings.mqtt_port,
+        PRINCIPAL,
+        _secret(settings.link_secret_file),
+        # One instance per process and machine: two with one client id would throw each other out.
+        f"{PRINCIPAL}:{_client_word(socket.gethostname())}-{os.getpid()}",
+    )
+
+
+def _secret(file: Path) -> str:
+    try:
+        return file.read_text("ascii").strip()
+    except (OSError, ValueError) as error:
+        raise Unavailable(f"the link's secret {file} can't be read: {type(error).__name__}") from error
+
+
+def _client_word(text: str) -> str:
+    """The host's name as far as a client id can hold it."""
+    return "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in text)[:48]
+
+
+@asynccontextmanager
+async def _running(link: Link) -> AsyncIterator[None]:
+    """The link stays connected in the background; the api answers without it, except for sends."""
+    task = asyncio.create_task(link.run([], lambda _: None))
+    task.add_done_callback(_ended)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+
+
+def _ended(task: asyncio.Task[None]) -> None:
+    """The link ends only when it is cancelled: anything else is told, and `/healthz` shows it."""
+    if not task.cancelled():
+        _log.error("link.ended", exc_info=task.exception())
+
+
+async def _health(stores: Stores, valkey: Valkey, link: Link) -> dict[str, bool]:
+    mongo, cache = await asyncio.gather(stores.healthy(), _answers(valkey))
+    return {"mongo": mongo, "valkey": cache, "link": link.connected}
+
+
+async def _answers(valkey: Valkey) -> bool:
+    try:
+        with unavailable("answer a ping"):
+            return bool(await valkey.ping())
+    except Unavailable:
+        return False

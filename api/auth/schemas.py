@@ -1,0 +1,61 @@
+"""What registration and sign-in take and answer."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.auth.passwords import MAX_LENGTH, MIN_LENGTH
+
+DisplayName = Annotated[
+    str,
+    Field(min_length=1, max_length=128, description="kept exactly as it is sent", examples=["김하늘"]),
+]
+"""What people see. No normal form is forced on it: NFC, NFD and emoji come back as they came."""
+
+
+class Registration(BaseModel):
+    """`POST /v1/auth/register`."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    handle: str = Field(max_length=64, description="2 to 32 of a-z, 0-9, '.', '_', '-'", examples=["haneul"])
+    password: str = Field(min_length=MIN_LENGTH, max_length=MAX_LENGTH, examples=["파발은 밤에도 달린다"])
+    display_name: DisplayName
+
+
+class Account(msgspec.Struct):
+    """A user, as they see themselves."""
+
+    id: str
+    display_name: str
+    admin: bool
+    created_at: datetime
+
+
+class Tokens(msgspec.Struct):
+    """RFC 6749 §5.1. `expires_in`: seconds that the access token lives. The refresh token works once."""
+
+    access_token: str
+    token_type: str
+    expires_in: int
+    refresh_token: str
+    scope: str
+
+
+ACCOUNT_EXAMPLE = {
+    "id": "haneul",
+    "display_name": "김하늘",
+    "admin": False,
+    "created_at": "2026-05-04T03:02:01.123000Z",
+}
+TOKENS_EXAMPLE = {
+    "access_token": "eyJhbGciOi…",
+    "token_type": "bearer",
+    "expires_in": 900,
+    "refresh_token": "q2Zt…",
+    "scope": "user",
+}

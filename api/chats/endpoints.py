@@ -1,0 +1,66 @@
+"""`/v1/chats`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Response
+
+from api.answers import answer, returns
+from api.chats.schemas import ChatPage, ChatsQuery, ChatView, NewChat
+from api.chats.service import ChatService
+from api.deps import Caller, PartsDep
+from api.errors import problems
+from api.members.announce import Announcer
+from api.members.service import People
+
+router = APIRouter(tags=["chats"])
+
+
+def _service(parts: PartsDep) -> ChatService:
+    return ChatService(
+        chats=parts.stores.chats,
+        messages=parts.stores.messages,
+        people=People(parts.stores.users, parts.stores.devices),
+        announcer=Announcer(parts.invalidations, parts.link),
+        max_members=parts.settings.api_max_members,
+    )
+
+
+Service = Annotated[ChatService, Depends(_service)]
+
+
+@router.post(
+    "/v1/chats",
+    status_code=201,
+    summary="Open a chat",
+    responses={
+        **returns(ChatView, "The new chat", status=201),
+        **returns(ChatView, "The direct chat that the two have already"),
+        **problems(401, 404, 409, 413),
+    },
+)
+async def create(wish: NewChat, caller: Caller, service: Service) -> Response:
+    """A pair has one direct chat: opening it again answers 200 with the same. Codes: `unknown_user`, `one_peer`, `no_title`, `too_many_members`."""
+    view, created = await service.create(wish, caller=caller)
+    return answer(view, status=201 if created else 200)
+
+
+@router.get(
+    "/v1/chats",
+    summary="My chats",
+    responses={**returns(ChatPage, "Chats, the most lately active first"), **problems(401)},
+)
+async def chats(query: Annotated[ChatsQuery, Query()], caller: Caller, service: Service) -> Response:
+    """With unread counts and last messages. Code: `invalid_cursor`."""
+    return answer(await service.page(query, caller=caller))
+
+
+@router.get(
+    "/v1/chats/{chat}",
+    summary="One of my chats",
+    responses={**returns(ChatView, "The chat"), **problems(401, 404)},
+)
+async def chat(chat: str, caller: Caller, service: Service) -> Response:
+    """As in the list. Code: `unknown_chat`."""
+    return answer(await service.get(chat, caller=caller))

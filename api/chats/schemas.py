@@ -1,0 +1,92 @@
+"""What the routes about chats take and answer."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+import msgspec
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.members.schemas import Ids
+from api.pagination import MAX_CURSOR
+from chat.envelopes import Event
+
+
+class NewChat(BaseModel):
+    """`POST /v1/chats`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["direct", "group"]
+    title: str | None = Field(default=None, min_length=1, max_length=128, examples=["주말 등산"])
+    members: Annotated[Ids, Field(max_length=500)] = []
+
+
+class ChatsQuery(BaseModel):
+    """`GET /v1/chats`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    cursor: str | None = Field(default=None, max_length=MAX_CURSOR, description="the `next` of the page before")
+    limit: int = Field(default=50, ge=1, le=200)
+
+
+class ChatView(msgspec.Struct):
+    """A chat, as one of its members sees it.
+
+    Attributes:
+        role: mine.
+        peer: of a direct chat: the other one.
+        last_seq: the newest event's `seq`.
+        delivered_seq, seen_seq: my watermarks.
+        unread: messages that I have not seen.
+        last_message: the newest message, as on `chats/{chat}/messages`.
+    """
+
+    id: str
+    kind: str
+    title: str | None
+    created_at: datetime
+    created_by: str
+    role: str
+    peer: str | None
+    last_seq: int
+    delivered_seq: int
+    seen_seq: int
+    unread: int
+    last_message: Event | None
+
+
+class ChatPage(msgspec.Struct):
+    """Chats, the most lately active first. `next`: pass it as `cursor` for more; null at the end."""
+
+    items: list[ChatView]
+    next: str | None
+
+
+CHAT_EXAMPLE = {
+    "id": "g-3f2a9d0c5b7e4f1a8c6d2e0b9a7f5c31",
+    "kind": "group",
+    "title": "주말 등산",
+    "created_at": "2026-05-04T03:02:01.123000Z",
+    "created_by": "haneul",
+    "role": "owner",
+    "peer": None,
+    "last_seq": 7,
+    "delivered_seq": 7,
+    "seen_seq": 5,
+    "unread": 2,
+    "last_message": {
+        "v": 1,
+        "type": "message",
+        "id": "01890a5d-ac96-774b-bcce-b302099a8057",
+        "chat": "g-3f2a9d0c5b7e4f1a8c6d2e0b9a7f5c31",
+        "seq": 7,
+        "n": 7,
+        "sender": "bada",
+        "at": "2026-05-04T03:12:01.123000Z",
+        "body": {"text": "안녕하세요"},
+    },
+}
+CHATS_EXAMPLE = {"items": [CHAT_EXAMPLE], "next": None}

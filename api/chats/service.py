@@ -1,0 +1,152 @@
+"""Chats: making them, and the list with unread counts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from api.access import present_member, unknown_chat
+from api.chats.schemas import ChatPage, ChatsQuery, ChatView, NewChat
+from api.clock import now
+from api.members.announce import Announcer
+from api.members.service import People
+from api.pagination import invalid_cursor, pack, unpack
+from chat.envelopes import Event
+from chat.errors import BadInput, Conflict
+from chat.ids import direct_chat_id, new_chat_id
+from chat.models import Chat, ChatKind, Head, Member, Principal, Role
+from chat.ports import ChatStore, MessageStore
+from chat.watermarks import unread
+
+
+@dataclass(frozen=True, slots=True)
+class ChatService:
+    """The decisions of `/v1/chats`."""
+
+    chats: ChatStore
+    messages: MessageStore
+    people: People
+    announcer: Announcer
+    max_members: int
+
+    async def create(self, wish: NewChat, *, caller: Principal) -> tuple[ChatView, bool]:
+        """Make a chat, or find the direct chat that the pair has already.
+
+        Returns:
+            the chat, and whether it is new.
+
+        Raises:
+            BadInput: `one_peer` or `no_title` for direct chats.
+            NotFound: `unknown_user`.
+            Conflict: `too_many_members`.
+        """
+        others = [id_ for id_ in dict.fromkeys(wish.members) if id_ != caller.id]
+        if wish.kind == "direct" and len(others) != 1:
+            raise BadInput("a direct chat has one other member", code="one_peer")
+        if wish.kind == "direct" and wish.title is not None:
+            raise BadInput("a direct chat has no title: each of the two sees the other's name", code="no_title")
+        if len(others) >= self.max_members:
+            raise Conflict(f"a chat has at most {self.max_members} members", code="too_many_members")
+        await self.people.check(others, caller=caller.id)
+        chat, members = _draft(wish, caller.id, others)
+        created = await self.chats.create(chat, members)
+        if created:
+            await self.announcer.changed(chat.id, [caller.id, *others])
+            await self.announcer.invite(chat, others, by=caller.id)
+        return await self.get(chat.id, caller=caller), created
+
+    async def get(self, chat: str, *, caller: Principal) -> ChatView:
+        """One chat of the caller's.
+
+        Raises:
+            NotFound: `unknown_chat`.
+        """
+        member = await present_member(self.chats, chat, caller)
+        views = await self._views([member], await self.chats.get_many([chat]))
+        if not views:
+            raise unknown_chat()
+        return views[0]
+
+    async def page(self, query: ChatsQuery, *, caller: Principal) -> ChatPage:
+        """The caller's chats, the most lately active first.
+
+        A chat in which something happens between two pages moves to the front: it is then on neither of the later ones, and
+        first when the list is read anew.
+
+        Raises:
+            BadInput: `invalid_cursor`.
+        """
+        start = _position_of(query.cursor) if query.cursor is not None else None
+        memberships = {member.chat: member for member in await self.chats.memberships(caller.id)}
+        chats = await self.chats.get_many(list(memberships))
+        order = sorted(chats.values(), key=_position, reverse=True)
+        if start is not None:
+            order = [chat for chat in order if _position(chat) < start]
+        shown = order[: query.limit]
+        views = await self._views([memberships[chat.id] for chat in shown], chats)
+        return ChatPage(items=views, next=pack(*_position(shown[-1])) if len(order) > query.limit else None)
+
+    async def _views(self, members: Sequence[Member], chats: dict[str, Chat]) -> list[ChatView]:
+        """What each of one user's memberships looks like, in their order; counts come from the events, never from a cache."""
+        rows = [(member, chats[member.chat]) for member in members if member.chat in chats]
+        ids = [chat.id for _, chat in rows]
+        heads, latest, peers = await asyncio.gather(
+            self.messages.heads(ids),
+            self.messages.latest(ids),
+            asyncio.gather(*(self._peer(member, chat) for member, chat in rows)),
+        )
+        return [
+            _view(member, chat, heads.get(chat.id, Head()), latest.get(chat.id), peer)
+            for (member, chat), peer in zip(rows, peers, strict=True)
+        ]
+
+    async def _peer(self, member: Member, chat: Chat) -> str | None:
+        if chat.kind is not ChatKind.DIRECT:
+            return None
+        both = await self.chats.members(chat.id, limit=2)
+        return next((other.user for other in both if other.user != member.user), None)
+
+
+def _draft(wish: NewChat, creator: str, others: Sequence[str]) -> tuple[Chat, list[Member]]:
+    """The records of a new chat. In a direct chat both are plain members: neither manages the other."""
+    moment = now()
+    direct = wish.kind == "direct"
+    chat = Chat(
+        id=direct_chat_id(creator, others[0]) if direct else new_chat_id(),
+        kind=ChatKind(wish.kind),
+        created_at=moment,
+        created_by=creator,
+        title=wish.title,
+    )
+    first = Member(chat=chat.id, user=creator, role=Role.MEMBER if direct else Role.OWNER, joined_at=moment)
+    return chat, [first, *(Member(chat=chat.id, user=other, role=Role.MEMBER, joined_at=moment) for other in others)]
+
+
+def _position(chat: Chat) -> tuple[int, str]:
+    """Where a chat stands in the list: its last activity in Unix milliseconds; the id decides between equals."""
+    return int((chat.last_at or chat.created_at).timestamp() * 1000), chat.id
+
+
+def _position_of(cursor: str) -> tuple[int, str]:
+    stamp, chat = unpack(cursor, 2)
+    if not stamp.isdecimal():
+        raise invalid_cursor()
+    return int(stamp), chat
+
+
+def _view(member: Member, chat: Chat, head: Head, last: Event | None, peer: str | None) -> ChatView:
+    return ChatView(
+        id=chat.id,
+        kind=chat.kind.value,
+        title=chat.title,
+        created_at=chat.created_at,
+        created_by=chat.created_by,
+        role=member.role.value,
+        peer=peer,
+        last_seq=head.seq,
+        delivered_seq=member.delivered_seq,
+        seen_seq=member.seen_seq,
+        unread=unread(last_n=head.n, seen_n=member.seen_n),
+        last_message=last,
+    )

@@ -1,0 +1,52 @@
+"""Devices: things that publish, with a secret of their own, owned by a user."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+
+from adapters.secret_files import new_secret
+from api.clock import now
+from api.devices.schemas import DeviceCredentials, DeviceList, DeviceView, NewDevice
+from chat.errors import Conflict, InvalidId
+from chat.ids import DEVICE_PREFIX, is_device, is_principal
+from chat.models import Device, Principal
+from chat.ports import DeviceStore
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceService:
+    """The decisions of `/v1/devices`."""
+
+    devices: DeviceStore
+    max_devices: int
+
+    async def add(self, wish: NewDevice, *, caller: Principal) -> DeviceCredentials:
+        """Register a device.
+
+        Raises:
+            InvalidId: the id has the wrong shape.
+            Conflict: `id_taken`, `too_many_devices`.
+        """
+        id_ = wish.id if wish.id is not None else DEVICE_PREFIX + secrets.token_hex(8)
+        if not is_principal(id_) or not is_device(id_) or id_ == DEVICE_PREFIX:
+            raise InvalidId(f"a device id is '{DEVICE_PREFIX}' and up to 60 of a-z, 0-9, '.', '_' and '-'")
+        if len(await self.devices.owned_by(caller.id)) >= self.max_devices:
+            raise Conflict(f"a user has at most {self.max_devices} devices", code="too_many_devices")
+        secret = new_secret()
+        device = Device(
+            id=id_,
+            owner=caller.id,
+            name=wish.name,
+            secret_hash=hashlib.sha256(secret.encode()).hexdigest(),
+            created_at=now(),
+        )
+        if not await self.devices.add(device):
+            raise Conflict("this device id is taken", code="id_taken")
+        return DeviceCredentials(id=id_, name=device.name, created_at=device.created_at, secret=secret)
+
+    async def owned(self, *, caller: Principal) -> DeviceList:
+        """The caller's devices."""
+        found = await self.devices.owned_by(caller.id)
+        return DeviceList(items=[DeviceView(id=d.id, name=d.name, created_at=d.created_at) for d in found])

@@ -1,0 +1,67 @@
+"""`/v1/chats/{chat}/members`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Response
+
+from api.answers import answer, returns
+from api.deps import Caller, PartsDep
+from api.errors import problems
+from api.members.announce import Announcer
+from api.members.schemas import MemberPage, MembersQuery, NewMembers
+from api.members.service import MemberService, People
+
+router = APIRouter(tags=["members"])
+
+
+def _service(parts: PartsDep) -> MemberService:
+    return MemberService(
+        chats=parts.stores.chats,
+        messages=parts.stores.messages,
+        people=People(parts.stores.users, parts.stores.devices),
+        announcer=Announcer(parts.invalidations, parts.link),
+        max_members=parts.settings.api_max_members,
+    )
+
+
+Service = Annotated[MemberService, Depends(_service)]
+
+
+@router.get(
+    "/v1/chats/{chat}/members",
+    summary="Members of a chat",
+    responses={**returns(MemberPage, "Members by id"), **problems(401, 404)},
+)
+async def members(chat: str, query: Annotated[MembersQuery, Query()], caller: Caller, service: Service) -> Response:
+    """Present members with their watermarks. Code: `unknown_chat`."""
+    return answer(await service.page(chat, query, caller=caller))
+
+
+@router.post(
+    "/v1/chats/{chat}/members",
+    status_code=201,
+    summary="Add members to a group",
+    responses={
+        **returns(MemberPage, "Added; all that were named", status=201),
+        **returns(MemberPage, "They were all in it already"),
+        **problems(401, 403, 404, 409, 413),
+    },
+)
+async def add(chat: str, wish: NewMembers, caller: Caller, service: Service) -> Response:
+    """All of them or, if one is unknown, none. Codes: `unknown_chat`, `unknown_user`, `fixed_members`, `not_a_manager`, `too_many_members`."""
+    page, added = await service.add(chat, wish, caller=caller)
+    return answer(page, status=201 if added else 200)
+
+
+@router.delete(
+    "/v1/chats/{chat}/members/{user}",
+    status_code=204,
+    summary="Remove a member, or leave",
+    responses={204: {"description": "They are no longer in the chat"}, **problems(401, 403, 404)},
+)
+async def remove(chat: str, user: str, caller: Caller, service: Service) -> Response:
+    """From now on they neither read nor write it. Codes: `unknown_chat`, `unknown_member`, `fixed_members`, `not_a_manager`."""
+    await service.remove(chat, user, caller=caller)
+    return Response(status_code=204)

@@ -1,0 +1,141 @@
+"""Who is in a chat: looking, adding, removing.
+
+Managers (`owner`, `admin`) add and remove, everybody may leave, nobody removes the owner, and a direct chat keeps its two members.
+The rules are `chat.permissions`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from api.access import present_member, unknown_chat
+from api.clock import now
+from api.members.announce import Announcer
+from api.members.schemas import MemberPage, MembersQuery, NewMembers, view
+from chat import permissions
+from chat.errors import Conflict, Forbidden, NotFound
+from chat.ids import is_device, is_principal, is_service
+from chat.models import Chat, ChatKind, Member, Principal, Role
+from chat.ports import ChatStore, DeviceStore, MessageStore, UserStore
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """Finds out whether ids may be brought into a chat."""
+
+    users: UserStore
+    devices: DeviceStore
+
+    async def check(self, ids: Sequence[str], *, caller: str) -> None:
+        """Every id is a user who is not disabled, or a device of the caller's.
+
+        Raises:
+            NotFound: `unknown_user`; a device of somebody else gets the same answer as one that does not exist.
+        """
+        people = [id_ for id_ in ids if not is_device(id_) and not is_service(id_) and is_principal(id_)]
+        things = [id_ for id_ in ids if is_device(id_) and is_principal(id_)]
+        known = await self.users.existing(people) if people else set()
+        for device in await asyncio.gather(*(self.devices.get(thing) for thing in things)):
+            if device is not None and device.owner == caller and not device.disabled:
+                known.add(device.id)
+        missing = [id_ for id_ in ids if id_ not in known]
+        if missing:
+            shown = ", ".join(repr(id_) for id_ in missing[:5])
+            raise NotFound(f"no such user, or device of yours: {shown}", code="unknown_user")
+
+
+@dataclass(frozen=True, slots=True)
+class MemberService:
+    """The decisions of `/v1/chats/{chat}/members`."""
+
+    chats: ChatStore
+    messages: MessageStore
+    people: People
+    announcer: Announcer
+    max_members: int
+
+    async def page(self, chat: str, query: MembersQuery, *, caller: Principal) -> MemberPage:
+        """Members by id.
+
+        Raises:
+            NotFound: `unknown_chat`.
+        """
+        await present_member(self.chats, chat, caller)
+        found = await self.chats.members(chat, after=query.after, limit=query.limit + 1)
+        items = [view(member) for member in found[: query.limit]]
+        return MemberPage(items=items, next=items[-1].user if len(found) > query.limit else None)
+
+    async def add(self, chat_id: str, wish: NewMembers, *, caller: Principal) -> tuple[MemberPage, bool]:
+        """Bring users, and devices of the caller's, into a group. Those who are in it already stay as they are.
+
+        Returns:
+            the members that were named, and whether one of them is new.
+
+        Raises:
+            NotFound: `unknown_chat`, `unknown_user`.
+            Forbidden: `fixed_members`, `not_a_manager`.
+            Conflict: `too_many_members`.
+        """
+        actor = await present_member(self.chats, chat_id, caller)
+        chat = await self._group(chat_id)
+        if not permissions.may_manage_members(actor):
+            raise Forbidden("only the owner and admins of a chat add members", code="not_a_manager")
+        if wish.role == Role.ADMIN.value and actor.role is not Role.OWNER:
+            raise Forbidden("only the owner makes admins", code="not_a_manager")
+        ids = list(dict.fromkeys(wish.members))
+        await self.people.check(ids, caller=caller.id)
+        present = {member.user for member in await self.chats.members(chat_id, limit=self.max_members)}
+        if len(present.union(ids)) > self.max_members:
+            raise Conflict(f"a chat has at most {self.max_members} members", code="too_many_members")
+        added = [id_ for id_ in ids if id_ not in present and await self._add(chat_id, id_, Role(wish.role))]
+        if added:
+            await self.announcer.changed(chat_id, added)
+            await self.announcer.invite(chat, added, by=caller.id)
+        rows = await asyncio.gather(*(self.chats.member(chat_id, id_) for id_ in ids))
+        return MemberPage(items=[view(row) for row in rows if row is not None], next=None), bool(added)
+
+    async def remove(self, chat_id: str, user: str, *, caller: Principal) -> None:
+        """Take a member out, or leave.
+
+        Raises:
+            NotFound: `unknown_chat`, `unknown_member`.
+            Forbidden: `fixed_members`, `not_a_manager`.
+        """
+        actor = await present_member(self.chats, chat_id, caller)
+        await self._group(chat_id)
+        target = await self.chats.member(chat_id, user) if is_principal(user) else None
+        if target is None or target.left_at is not None:
+            raise NotFound("there is no such member", code="unknown_member")
+        if not permissions.may_remove(actor, target):
+            raise Forbidden(
+                "only the owner and admins remove others, and nobody removes the owner", code="not_a_manager"
+            )
+        await self.chats.remove_member(chat_id, user, now())
+        await self.announcer.changed(chat_id, [user])
+
+    async def _add(self, chat: str, user: str, role: Role) -> bool:
+        """Who joins starts with nothing unread: watermarks at the newest event, which the history before it does not change."""
+        head = await self.messages.head(chat)
+        return await self.chats.add_member(
+            Member(
+                chat=chat,
+                user=user,
+                role=role,
+                joined_at=now(),
+                joined_seq=head.seq,
+                delivered_seq=head.seq,
+                seen_seq=head.seq,
+                seen_n=head.n,
+            )
+        )
+
+    async def _group(self, chat_id: str) -> Chat:
+        """The chat, if its members can change."""
+        chat = await self.chats.get(chat_id)
+        if chat is None:
+            raise unknown_chat()
+        if chat.kind is ChatKind.DIRECT:
+            raise Forbidden("a direct chat keeps its two members", code="fixed_members")
+        return chat

@@ -1,0 +1,1 @@
+"""History, and sending over REST."""

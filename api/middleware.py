@@ -1,0 +1,167 @@
+"""What stands round every request: an id, a bound on how many there are, a bound on their bodies, figures, and the last net.
+
+Plain ASGI: Starlette's `BaseHTTPMiddleware` costs a task per request.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api import errors
+
+REQUEST_ID = "X-Request-Id"
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_log = structlog.get_logger("api")
+
+
+class RequestMetrics:
+    """Figures of the requests; `route` is the pattern (`/v1/chats/{chat}`), never a path with ids in it."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        labels = ("method", "route", "status")
+        self.requests = Counter("pabal_api_requests", "Requests answered", labels, registry=registry)
+        self.seconds = Histogram(
+            "pabal_api_request_seconds",
+            "Seconds from the request's head to the answer's last byte",
+            ("method", "route"),
+            buckets=(0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+            registry=registry,
+        )
+        self.under_way = Gauge("pabal_api_requests_under_way", "Requests under way", registry=registry)
+        self.refused = Counter("pabal_api_requests_refused", "Requests beyond the bound", registry=registry)
+
+
+class RequestContext:
+    """Outermost: gives the request its id, counts it, and answers what nobody caught.
+
+    Args:
+        app: what it stands round.
+        metrics: where to count.
+        max_requests: how many may be under way at once.
+    """
+
+    def __init__(self, app: ASGIApp, *, metrics: RequestMetrics, max_requests: int) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._max_requests = max_requests
+        self._under_way = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        exchange = _Exchange(_request_id(scope), send)
+        self._count(1)
+        try:
+            with structlog.contextvars.bound_contextvars(request_id=exchange.request_id):
+                await self._answer(scope, receive, exchange)
+        finally:
+            self._count(-1)
+            self._measure(scope, exchange)
+
+    async def _answer(self, scope: Scope, receive: Receive, exchange: _Exchange) -> None:
+        if self._under_way > self._max_requests:
+            self._metrics.refused.inc()
+            busy = errors.problem(
+                scope, status=503, code="busy", detail="too many requests at once", headers={"Retry-After": "1"}
+            )
+            await busy(scope, receive, exchange.send)
+            return
+        try:
+            await self._app(scope, receive, exchange.send)
+        except Exception:  # noqa: BLE001 - the last net: logged with its traceback, answered without a word of it
+            _log.exception("request.failed", method=scope["method"], route=_route(scope))
+            if exchange.status is None:
+                await errors.internal(scope)(scope, receive, exchange.send)
+
+    def _count(self, change: int) -> None:
+        self._under_way += change
+        self._metrics.under_way.set(self._under_way)
+
+    def _measure(self, scope: Scope, exchange: _Exchange) -> None:
+        method, route, status = _method(scope), _route(scope), exchange.status or 499  # nginx's: the client went away
+        self._metrics.requests.labels(method, route, str(status)).inc()
+        self._metrics.seconds.labels(method, route).observe(time.perf_counter() - exchange.began)
+
+
+class _Exchange:
+    """One answer on its way out."""
+
+    def __init__(self, request_id: str, send: Send) -> None:
+        self.request_id = request_id
+        self.began = time.perf_counter()
+        self.status: int | None = None
+        self._send = send
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = int(message["status"])
+            headers = MutableHeaders(raw=message.setdefault("headers", []))
+            headers[REQUEST_ID] = self.request_id
+            headers.setdefault("Cache-Control", "no-store")
+            headers.setdefault("X-Content-Type-Options", "nosniff")
+        await self._send(message)
+
+
+class BodyLimit:
+    """Refuses bodies over `max_bytes` with 413: by their announced length, or once so much has come.
+
+    Args:
+        app: what it stands round.
+    """
+
+    def __init__(self, app: ASGIApp, *, max_bytes: int) -> None:
+        self._app = app
+        self._max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        announced = Headers(scope=scope).get("content-length", "0")
+        if announced.isdecimal() and int(announced) > self._max_bytes:
+            detail = f"a body has at most {self._max_bytes} bytes"
+            await errors.problem(scope, status=413, code="too_large", detail=detail)(scope, receive, send)
+            return
+        seen = 0
+
+        async def counted() -> MutableMapping[str, Any]:
+            nonlocal seen
+            message = await receive()
+            seen += len(message.get("body", b""))
+            if seen > self._max_bytes:
+                raise HTTPException(413)  # FastAPI passes only its own kind on from here
+            return message
+
+        await self._app(scope, counted, send)
+
+
+def _request_id(scope: Scope) -> str:
+    offered = Headers(scope=scope).get(REQUEST_ID, "")
+    return offered if _REQUEST_ID.fullmatch(offered) else secrets.token_hex(16)
+
+
+_METHODS = frozenset({"GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"})
+
+
+def _method(scope: Scope) -> str:
+    """The method as a label: an invented one must not make a new time series."""
+    return str(scope["method"]) if scope["method"] in _METHODS else "other"
+
+
+def _route(scope: Scope) -> str:
+    """The pattern that matched, as a label."""
+    return str(getattr(scope.get("route"), "path", "unmatched"))

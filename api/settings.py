@@ -1,0 +1,77 @@
+"""Settings of the api, from the environment (prefix `PABAL_`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def explain(error: ValidationError) -> str:
+    """What is wrong, field by field, without the values: a password may be among them."""
+    wrong = (f"{'.'.join(map(str, entry['loc']))}: {entry['msg']}" for entry in error.errors(include_input=False))
+    return f"{error.title}: {'; '.join(wrong)}"
+
+
+class Settings(BaseSettings):
+    """What the api is told. Bytes, seconds and counts are plain numbers; rates are per second.
+
+    The defaults of the limits are generous: they stop floods and guessing, not people who mistype.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="PABAL_", extra="ignore")
+
+    api_bind: str = "127.0.0.1:8080"
+    log_level: str = "info"
+    log_format: Literal["console", "json"] = "console"
+
+    mongo_url: str
+    mongo_database: str = "pabal"
+    valkey_url: str = "redis://127.0.0.1:6479/0"
+    mqtt_host: str = "127.0.0.1"
+    mqtt_port: int = Field(default=1883, ge=1, le=65535)
+    link_secret_file: Path
+    keys_dir: Path
+    jwks_file: Path
+
+    api_forwarded_allow_ips: str = ""
+    """Addresses of proxies whose `X-Forwarded-For` is believed, with commas; empty: nobody's, so that nobody chooses their own address."""
+    api_max_body_bytes: int = Field(default=256 * 1024, ge=1024)
+    api_max_send_bytes: int = Field(default=64 * 1024, ge=1024)
+    """As PABAL_BRIDGE_MAX_SEND_BYTES: the bridge decides, the api only answers sooner."""
+    api_max_requests: int = Field(default=512, ge=1)
+    """Requests under way at once; more are answered 503 with Retry-After instead of waiting in memory."""
+    api_max_members: int = Field(default=1000, ge=2)
+    api_max_devices: int = Field(default=100, ge=1)
+    """Devices of one user."""
+    api_max_push_tokens: int = Field(default=50, ge=1)
+    """Push tokens of one user; the one that was used longest ago makes room."""
+    api_send_timeout: float = Field(default=10.0, gt=0)
+    """Seconds that a REST send waits for the bridge."""
+
+    # RFC 9106 and OWASP: argon2id with 19 MiB and 2 passes withstands guessing and leaves room for several at once.
+    argon2_memory_kib: int = Field(default=19 * 1024, ge=8)
+    argon2_passes: int = Field(default=2, ge=1)
+    argon2_threads: int = Field(default=2, ge=1)
+    """Passwords worked on at once."""
+
+    login_handle_rate: float = Field(default=0.5, gt=0)
+    login_handle_burst: float = Field(default=30, ge=1)
+    login_address_rate: float = Field(default=20, gt=0)
+    login_address_burst: float = Field(default=500, ge=1)
+
+    @field_validator("api_bind")
+    @classmethod
+    def _host_and_port(cls, value: str) -> str:
+        host, _, port = value.rpartition(":")
+        if not host or not port.isdecimal() or int(port) > 65535:
+            raise ValueError("a bind is host:port, such as 127.0.0.1:8080 or [::1]:8080")
+        return value
+
+    @property
+    def bind(self) -> tuple[str, int]:
+        """Host and port to listen on."""
+        host, _, port = self.api_bind.rpartition(":")
+        return host.strip("[]"), int(port)
