@@ -1,0 +1,175 @@
+"""The composition root of the worker: the only place that constructs its adapters.
+
+`celery` is the Celery application (`celery -A workers.app inspect …` finds it); `run` is what `python -m workers` does.
+"""
+
+from __future__ import annotations
+
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from functools import partial
+from logging import getLogger
+from pathlib import Path
+from typing import Any
+
+import structlog
+from celery import Celery, signals
+from kombu import Queue
+
+from adapters import logging, mongo, valkey
+from adapters.jobs import TRANSPORT, celery_app
+from adapters.push_fcm import FcmSender
+from chat.jobs import MAINTENANCE_QUEUE, PUSH_QUEUE
+from workers import tasks
+from workers.beat import BeatThread
+from workers.process import PoolProcess, Services
+from workers.push.deliver import Limits, PushDelivery
+from workers.push.sweep import PushSweep
+from workers.settings import WorkerSettings
+from workers.status import Check, StatusThread
+
+MAX_WAITING_RETRIES = 10_000
+"""Jobs that wait in this worker's memory for their next try."""
+
+_log = structlog.get_logger("worker")
+
+
+async def open_services(settings: WorkerSettings) -> Services:
+    """Everything a pool process works with; call it on the loop that will use it.
+
+    Raises:
+        Unavailable: Mongo does not answer.
+    """
+    stores = await mongo.open_stores(settings.mongo_url, settings.mongo_database)
+    client = valkey.connect(settings.valkey_url)
+    progress = valkey.ValkeyPushProgress(client)
+    threads = ThreadPoolExecutor(settings.worker_push_threads, thread_name_prefix="push")
+    limits = Limits(
+        lease=settings.worker_task_seconds,
+        budget=settings.worker_task_seconds / 2,
+        tries=settings.worker_push_tries,
+        longest_pause=settings.worker_longest_wait,
+        max_age=timedelta(seconds=settings.worker_push_max_age),
+        threads=settings.worker_push_threads,
+    )
+    delivery = PushDelivery(
+        stores=stores,
+        presence=valkey.ValkeyPresence(client),
+        progress=progress,
+        sender=_sender(settings),
+        executor=threads,
+        limits=limits,
+    )
+    sweep = PushSweep(
+        messages=stores.messages,
+        progress=progress,
+        age=timedelta(seconds=settings.worker_sweep_age),
+        claim=settings.visibility_seconds,
+    )
+
+    async def close() -> None:
+        threads.shutdown(wait=False, cancel_futures=True)
+        await client.aclose()
+        await stores.close()
+
+    return Services(delivery, sweep, close)
+
+
+def _sender(settings: WorkerSettings) -> FcmSender | None:
+    if settings.fcm_service_account_file is None:
+        return None
+    return FcmSender(settings.fcm_service_account_file, endpoint=settings.fcm_endpoint)
+
+
+def create(settings: WorkerSettings) -> Celery:
+    """The Celery application with its jobs, queues and clock."""
+    app = celery_app("pabal", settings.valkey_url)
+    app.conf.update(
+        task_queues=[Queue(PUSH_QUEUE), Queue(MAINTENANCE_QUEUE)],
+        broker_transport_options=TRANSPORT | {"visibility_timeout": settings.visibility_seconds},
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        # A job is acknowledged when it is done, and handed out again when its process died: jobs bear being run twice.
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        worker_prefetch_multiplier=1,
+        worker_eta_task_limit=MAX_WAITING_RETRIES,
+        task_time_limit=settings.worker_task_seconds,
+        worker_concurrency=settings.worker_concurrency,
+        worker_enable_remote_control=False,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        beat_schedule_filename=str(settings.worker_state_dir / "beat-schedule"),
+        beat_schedule=tasks.schedule(settings.worker_sweep_every) if settings.worker_beat else {},
+    )
+    process = PoolProcess(partial(open_services, settings))
+    tasks.register(app, process, tries=settings.worker_push_tries, longest_wait=settings.worker_longest_wait)
+    # weak=False: nothing else keeps these.
+    signals.setup_logging.connect(partial(_configure_logging, settings), weak=False)
+    signals.worker_process_init.connect(lambda **_: process.start(), weak=False)
+    signals.worker_process_shutdown.connect(lambda **_: process.stop(), weak=False)
+    return app
+
+
+def run(settings: WorkerSettings, metrics_dir: Path) -> int:
+    """Work until SIGTERM; returns the exit code.
+
+    Args:
+        settings: the same that `celery` was made of.
+        metrics_dir: PROMETHEUS_MULTIPROC_DIR.
+
+    Raises:
+        OSError, ValueError: the key file or the address of `/metrics` is of no use.
+    """
+    _configure_logging(settings)
+    _sender(settings)  # a wrong key file is an error now, not at the first push
+    if settings.fcm_service_account_file is None:
+        _log.warning("push.off", reason="PABAL_FCM_SERVICE_ACCOUNT_FILE is not set")
+    if settings.worker_beat:
+        celery.steps["worker"].add(BeatThread)
+    worker = celery.Worker(
+        hostname=f"pabal@{socket.gethostname()}",
+        pool_cls="prefork",
+        quiet=True,
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
+    )
+    status = StatusThread(settings.worker_http, metrics_dir, partial(_outside, settings), partial(_inside, worker))
+    status.start()
+    try:
+        worker.start()
+    finally:
+        status.stop()
+    return int(worker.exitcode or 0)
+
+
+def _outside(settings: WorkerSettings, stack: AsyncExitStack) -> dict[str, Check]:
+    """What the worker needs of others, asked over connections of the status thread's own."""
+    stores = mongo.stores_of(mongo.connect(settings.mongo_url, settings.mongo_database))
+    stack.push_async_callback(stores.close)
+    client = valkey.connect(settings.valkey_url)
+    stack.push_async_callback(client.aclose)
+    return {"mongo": stores.healthy, "valkey": partial(valkey.healthy, client)}
+
+
+def _inside(worker: Any) -> dict[str, bool]:
+    """Whether jobs are taken, and the clock runs."""
+    consumer = getattr(worker, "consumer", None)
+    # Celery has a task consumer from the moment that it listens until it loses its connection or ends.
+    parts = {"jobs": getattr(consumer, "task_consumer", None) is not None}
+    clocks = [step.running for step in worker.steps if isinstance(step, BeatThread)]
+    return parts | ({"beat": all(clocks)} if clocks else {})
+
+
+def _configure_logging(settings: WorkerSettings, **_: Any) -> None:
+    logging.configure(settings.log_level, settings.log_format, "worker")
+    # Two lines per job say nothing that our own events don't.
+    for name in ("celery.worker.strategy", "celery.app.trace", "celery.beat"):
+        getLogger(name).setLevel("WARNING")
+
+
+celery = create(WorkerSettings())

@@ -1,0 +1,71 @@
+"""What one pool process keeps between jobs: an event loop and the services that live on it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from workers.push.deliver import PushDelivery
+from workers.push.sweep import PushSweep
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What jobs call. `close` ends connections and threads."""
+
+    delivery: PushDelivery
+    sweep: PushSweep
+    close: Callable[[], Awaitable[None]]
+
+
+class PoolProcess:
+    """The loop and the services of this process; made before the pool forks, filled in each child.
+
+    One loop for all jobs: connections belong to the loop that made them, and a new loop per job would connect anew for each push.
+    The services are opened by the first job, because Celery gives a child a few seconds to come up and Mongo may be away.
+
+    Args:
+        open_services: connect to everything; may raise `Unavailable`.
+    """
+
+    def __init__(self, open_services: Callable[[], Awaitable[Services]]) -> None:
+        self._open_services = open_services
+        self._runner: asyncio.Runner | None = None
+        self._services: Services | None = None
+
+    def start(self) -> None:
+        """In the child, after the fork."""
+        self._runner = asyncio.Runner()
+
+    def run(self, job: Callable[[Services], Coroutine[Any, Any, T]]) -> T:
+        """Run one job's coroutine to its end.
+
+        Raises:
+            RuntimeError: outside of a pool process.
+            Unavailable: the services can't be opened now; the next job tries again.
+        """
+        if self._runner is None:
+            raise RuntimeError("jobs run in pool processes only")
+        return self._runner.run(self._with_services(job))
+
+    def stop(self) -> None:
+        """In the child, before it ends."""
+        if self._runner is None:
+            return
+        if self._services is not None:
+            self._runner.run(_awaited(self._services.close()))
+        self._runner.close()
+        self._runner = self._services = None
+
+    async def _with_services(self, job: Callable[[Services], Coroutine[Any, Any, T]]) -> T:
+        if self._services is None:
+            self._services = await self._open_services()
+        return await job(self._services)
+
+
+async def _awaited(something: Awaitable[None]) -> None:
+    await something

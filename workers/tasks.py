@@ -1,0 +1,81 @@
+"""The jobs, by the names of `chat.jobs`. Thin: they take ids, call a service, and turn its errors into Celery's retries."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+from celery import Celery, Task
+
+from chat.errors import Unavailable
+from chat.jobs import MAINTENANCE_QUEUE, PUSH_EVENT, PUSH_QUEUE, SWEEP_PUSHES
+from chat.pushes import PushRetry
+from workers import metrics
+from workers.process import PoolProcess
+from workers.push.retry import pause
+
+_AFTER_HOLD = 0.25
+"""Seconds by which a retry comes later than the hold on its event ends, so that it does not find it still held."""
+
+_log = structlog.get_logger("jobs")
+
+
+def register(app: Celery, process: PoolProcess, *, tries: int, longest_wait: float) -> None:
+    """Add the jobs to `app`.
+
+    Args:
+        process: runs their coroutines.
+        tries: after so many tries in an outage of Mongo or Valkey a job is left to the sweeper.
+        longest_wait: seconds. Celery keeps a waiting job unacknowledged, so that it must come back well before Valkey hands it
+            out a second time; what has to wait longer is left to the sweeper.
+    """
+
+    @app.task(name=PUSH_EVENT, bind=True, max_retries=None)
+    def push_event(self: Task[Any, Any], message_id: str) -> None:
+        number = self.request.retries + 1
+        try:
+            ending = process.run(lambda services: services.delivery.push(message_id, tries=number))
+        except PushRetry as retry:
+            metrics.EVENTS.labels("retry").inc()
+            after = retry.after if retry.after is not None else pause(number, longest=longest_wait)
+            _log.warning("push.retry", message_id=message_id, reason=str(retry), tries=number, after=round(after, 1))
+            _retry(self, retry, after, longest_wait)
+        except Unavailable as error:
+            metrics.EVENTS.labels("unavailable").inc()
+            _log.warning("push.unavailable", message_id=message_id, reason=error.reason, tries=number)
+            if number < tries:
+                _retry(self, error, pause(number, longest=longest_wait), longest_wait)
+        else:
+            metrics.EVENTS.labels(ending.value).inc()
+
+    @app.task(name=SWEEP_PUSHES, bind=True)
+    def sweep_pushes(_self: Task[Any, Any]) -> None:
+        try:
+            lost = process.run(lambda services: services.sweep.lost())
+        except Unavailable as error:
+            _log.warning("sweep.unavailable", reason=error.reason)  # the next sweep is seconds away
+            return
+        for message_id in lost:
+            push_event.apply_async(args=(message_id,), queue=PUSH_QUEUE)
+        if lost:
+            _log.warning("sweep.found", events=len(lost))
+
+
+def _retry(task: Task[Any, Any], error: Exception, after: float, longest: float) -> None:
+    """Come back after a while, or leave it to the sweeper, which looks at the event when its hold is over.
+
+    A pause asked for by the provider may pass `longest` by the tenth that `pause` adds to it.
+    """
+    if after <= longest * 1.1:
+        raise task.retry(exc=error, countdown=after + _AFTER_HOLD)
+
+
+def schedule(sweep_every: float) -> dict[str, dict[str, Any]]:
+    """Celery's `beat_schedule`. A sweep that nobody took before the next one is due is forgotten."""
+    return {
+        "sweep pushes": {
+            "task": SWEEP_PUSHES,
+            "schedule": sweep_every,
+            "options": {"queue": MAINTENANCE_QUEUE, "expires": max(1.0, sweep_every)},
+        }
+    }
