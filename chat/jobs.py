@@ -11,5 +11,8 @@ PUSH_EVENT = "pabal.push.event"
 SWEEP_PUSHES = "pabal.push.sweep"
 """Find events whose push mark is older than 30 s and push them. No arguments. Beat runs it every 15 s."""
 
+ERASE_EXPIRED = "pabal.messages.erase"
+"""Erase the content of messages whose `expires_in` has passed. No arguments. Beat runs it every minute."""
+
 PUSH_QUEUE = "push"
 MAINTENANCE_QUEUE = "maintenance"

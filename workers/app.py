@@ -24,6 +24,7 @@ from adapters.push_fcm import FcmSender
 from chat.jobs import MAINTENANCE_QUEUE, PUSH_QUEUE
 from workers import tasks
 from workers.beat import BeatThread
+from workers.erase import Eraser
 from workers.process import PoolProcess, Services
 from workers.push.deliver import Limits, PushDelivery
 from workers.push.sweep import PushSweep
@@ -74,7 +75,7 @@ async def open_services(settings: WorkerSettings) -> Services:
         await client.aclose()
         await stores.close()
 
-    return Services(delivery, sweep, close)
+    return Services(delivery, sweep, Eraser(stores.messages), close)
 
 
 def _sender(settings: WorkerSettings) -> FcmSender | None:
@@ -103,7 +104,9 @@ def create(settings: WorkerSettings) -> Celery:
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
         beat_schedule_filename=str(settings.worker_state_dir / "beat-schedule"),
-        beat_schedule=tasks.schedule(settings.worker_sweep_every) if settings.worker_beat else {},
+        beat_schedule=tasks.schedule(settings.worker_sweep_every, settings.worker_erase_every)
+        if settings.worker_beat
+        else {},
     )
     process = PoolProcess(partial(open_services, settings))
     tasks.register(app, process, tries=settings.worker_push_tries, longest_wait=settings.worker_longest_wait)

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from workers.erase import Eraser
 from workers.push.deliver import PushDelivery
 from workers.push.sweep import PushSweep
 
@@ -19,6 +20,7 @@ class Services:
 
     delivery: PushDelivery
     sweep: PushSweep
+    eraser: Eraser
     close: Callable[[], Awaitable[None]]
 
 

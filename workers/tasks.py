@@ -8,7 +8,7 @@ import structlog
 from celery import Celery, Task
 
 from chat.errors import Unavailable
-from chat.jobs import MAINTENANCE_QUEUE, PUSH_EVENT, PUSH_QUEUE, SWEEP_PUSHES
+from chat.jobs import ERASE_EXPIRED, MAINTENANCE_QUEUE, PUSH_EVENT, PUSH_QUEUE, SWEEP_PUSHES
 from chat.pushes import PushRetry
 from workers import metrics
 from workers.process import PoolProcess
@@ -60,6 +60,20 @@ def register(app: Celery, process: PoolProcess, *, tries: int, longest_wait: flo
         if lost:
             _log.warning("sweep.found", events=len(lost))
 
+    _register_erasing(app, process)
+
+
+def _register_erasing(app: Celery, process: PoolProcess) -> None:
+    @app.task(name=ERASE_EXPIRED, bind=True)
+    def erase_expired(_self: Task[Any, Any]) -> None:
+        try:
+            erased = process.run(lambda services: services.eraser.run())
+        except Unavailable as error:
+            _log.warning("erase.unavailable", reason=error.reason)
+            return
+        if erased:
+            _log.info("erase.done", events=erased)
+
 
 def _retry(task: Task[Any, Any], error: Exception, after: float, longest: float) -> None:
     """Come back after a while, or leave it to the sweeper, which looks at the event when its hold is over.
@@ -70,12 +84,11 @@ def _retry(task: Task[Any, Any], error: Exception, after: float, longest: float)
         raise task.retry(exc=error, countdown=after + _AFTER_HOLD)
 
 
-def schedule(sweep_every: float) -> dict[str, dict[str, Any]]:
-    """Celery's `beat_schedule`. A sweep that nobody took before the next one is due is forgotten."""
-    return {
-        "sweep pushes": {
-            "task": SWEEP_PUSHES,
-            "schedule": sweep_every,
-            "options": {"queue": MAINTENANCE_QUEUE, "expires": max(1.0, sweep_every)},
-        }
-    }
+def schedule(sweep_every: float, erase_every: float) -> dict[str, dict[str, Any]]:
+    """Celery's `beat_schedule`. A run that nobody took before the next one is due is forgotten."""
+    return {"sweep pushes": _regular(SWEEP_PUSHES, sweep_every), "erase expired": _regular(ERASE_EXPIRED, erase_every)}
+
+
+def _regular(task: str, seconds: float) -> dict[str, Any]:
+    options = {"queue": MAINTENANCE_QUEUE, "expires": max(1.0, seconds)}
+    return {"task": task, "schedule": seconds, "options": options}

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import httpx
 import psutil
 import pytest
 from prometheus_client import CollectorRegistry
+from pymongo import MongoClient
 from redis import Redis
 
 from adapters import valkey
@@ -102,7 +103,7 @@ class World:
             await self.stores.push_tokens.put(token)
         await self.presence.replace("b1", {"user2": 1})
 
-    async def message(self, text: str, *, job: bool = True) -> str:
+    async def message(self, text: str, *, job: bool = True, expires_at: datetime | None = None) -> str:
         """Store a message with a push mark as the bridge does, and send its job (or lose it)."""
         head = await self.stores.messages.head("g-1")
         message_id = new_message_id()
@@ -115,6 +116,7 @@ class World:
             sender="user1",
             at=datetime.now(UTC),
             body=Body(text=text),
+            expires_at=expires_at,
         )
         await self.stores.messages.insert([event], push=frozenset({message_id}))
         if job:
@@ -123,7 +125,7 @@ class World:
 
     async def cleared(self, message_id: str) -> None:
         async with asyncio.timeout(60):
-            while await self.stores.messages.push_claim(message_id) is not None:  # noqa: ASYNC110 - another process does it
+            while await self.stores.messages.push_claim(message_id) is not None:
                 await asyncio.sleep(0.05)
 
     def rule(self, **rule: Any) -> None:
@@ -176,6 +178,7 @@ def worker(
         "PABAL_WORKER_TASK_SECONDS": str(TASK_SECONDS),
         "PABAL_WORKER_SWEEP_EVERY": "0.5",
         "PABAL_WORKER_SWEEP_AGE": "1",
+        "PABAL_WORKER_ERASE_EVERY": "0.5",
     }
     started = Worker(env, http)
     started.start()
@@ -220,6 +223,20 @@ async def test_the_sweeper_finds_a_lost_job(worker: Worker, world: World) -> Non
     await world.cleared(message_id)
     assert world.pushed() == [("token-user3", "잃어버린")]
     assert worker.metric("pabal_push_swept_total") == 1
+
+
+async def test_expired_content_is_erased_and_its_slot_stays(
+    worker: Worker, world: World, mongo_database: str, mongo_url: str
+) -> None:
+    kept = await world.message("남는다", job=False)
+    gone = await world.message("사라진다", job=False, expires_at=datetime.now(UTC) - timedelta(seconds=1))
+    rows = MongoClient[dict[str, Any]](mongo_url)[mongo_database]["messages"]
+    async with asyncio.timeout(60):
+        while "body" in (rows.find_one({"_id": gone}) or {}):
+            await asyncio.sleep(0.05)
+    assert [row["seq"] for row in rows.find({"chat_id": "g-1"}).sort("seq")] == [1, 2]
+    assert (rows.find_one({"_id": kept}) or {})["body"] == {"text": "남는다"}
+    wait_for(lambda: worker.metric("pabal_messages_erased_total") == 1, "the count")
 
 
 async def test_the_provider_is_asked_again_when_it_says_so(worker: Worker, world: World) -> None:
