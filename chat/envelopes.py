@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import base64
 from datetime import datetime
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
@@ -21,6 +21,9 @@ from chat.ids import check_message_id, message_id_from_ingest
 
 MAX_SEND_BYTES = 64 * 1024
 """Default bound of an envelope on `send` (PABAL_BRIDGE_MAX_SEND_BYTES): pictures travel as attachments, not inline."""
+
+MAX_DEPTH = 64
+"""Levels of JSON in `data`: what every store and every reader down the line can take."""
 
 MAX_TARGETS = 100
 """How many people one message may mention, and how many cursors one sync may name times ten."""
@@ -42,7 +45,7 @@ class Attachment(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True)
 
     url: str
     content_type: str
-    size: int | None = None
+    size: Annotated[int, msgspec.Meta(ge=0, le=2**53)] | None = None
     name: str | None = None
 
 
@@ -374,5 +377,18 @@ def _check_body(body: Body | None, type_: str, *, allowed: tuple[str, ...]) -> N
     names = ", ".join(allowed)
     if body is None or body.parts() != 1 or all(getattr(body, name) is None for name in allowed):
         raise InvalidEnvelope(f"the body of '{type_}' holds exactly one of: {names}")
+    if _deeper(body.data, MAX_DEPTH):
+        raise InvalidEnvelope(f"'data' nests more than {MAX_DEPTH} levels deep")
     if body.encoding is not None and not isinstance(body.data, str):
         raise InvalidEnvelope("'encoding' goes with 'data' as a string")
+
+
+def _deeper(value: Any, levels: int) -> bool:
+    """Whether JSON nests deeper than so many levels; walks level by level, so that no depth of it costs a stack."""
+    layer = [value] if isinstance(value, dict | list) else []
+    for _ in range(levels):
+        inner = [one for outer in layer for one in (outer.values() if isinstance(outer, dict) else outer)]
+        layer = [one for one in inner if isinstance(one, dict | list)]
+        if not layer:
+            return False
+    return bool(layer)
