@@ -54,6 +54,7 @@ async def open_services(settings: WorkerSettings) -> Services:
         longest_pause=settings.worker_longest_wait,
         max_age=timedelta(seconds=settings.worker_push_max_age),
         threads=settings.worker_push_threads,
+        grace=timedelta(seconds=settings.worker_push_grace),
     )
     delivery = PushDelivery(
         stores=stores,

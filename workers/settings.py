@@ -42,6 +42,8 @@ class WorkerSettings(BaseSettings):
     worker_longest_wait: float = Field(default=300.0, ge=1.0)
     worker_beat: bool = True
 
+    worker_push_grace: float = Field(default=3.0, ge=0)
+    """Seconds that somebody who looks connected has to acknowledge a message before they are pushed for it all the same."""
     worker_push_threads: int = Field(default=8, ge=1, le=32)
     worker_push_tries: int = Field(default=10, ge=1)
     worker_push_max_age: float = Field(default=12 * 3600.0, gt=0)

@@ -12,7 +12,7 @@ from chat.jobs import ERASE_EXPIRED, MAINTENANCE_QUEUE, PUSH_EVENT, PUSH_QUEUE, 
 from chat.pushes import PushRetry
 from workers import metrics
 from workers.process import PoolProcess
-from workers.push.retry import pause
+from workers.push.retry import PushWait, pause
 
 _AFTER_HOLD = 0.25
 """Seconds by which a retry comes later than the hold on its event ends, so that it does not find it still held."""
@@ -36,9 +36,11 @@ def register(app: Celery, process: PoolProcess, *, tries: int, longest_wait: flo
         try:
             ending = process.run(lambda services: services.delivery.push(message_id, tries=number))
         except PushRetry as retry:
-            metrics.EVENTS.labels("retry").inc()
+            waits = isinstance(retry, PushWait)
+            metrics.EVENTS.labels("wait" if waits else "retry").inc()
             after = retry.after if retry.after is not None else pause(number, longest=longest_wait)
-            _log.warning("push.retry", message_id=message_id, reason=str(retry), tries=number, after=round(after, 1))
+            tell = _log.debug if waits else _log.warning
+            tell("push.retry", message_id=message_id, reason=str(retry), tries=number, after=round(after, 1))
             _retry(self, retry, after, longest_wait)
         except Unavailable as error:
             metrics.EVENTS.labels("unavailable").inc()

@@ -95,7 +95,11 @@ class World:
         now = datetime.now(UTC)
         names = ("user1", "user2", "user3")
         chat = Chat(id="g-1", kind=ChatKind.GROUP, created_at=now, created_by="user1", title="가족")
-        members = [Member(chat="g-1", user=name, role=Role.MEMBER, joined_at=now) for name in names]
+        members = [
+            # user2 is online, and has everything that is sent
+            Member(chat="g-1", user=name, role=Role.MEMBER, joined_at=now, delivered_seq=1000 if name == "user2" else 0)
+            for name in names
+        ]
         await self.stores.chats.create(chat, members)
         for name in names:
             await self.stores.users.add(User(id=name, display_name=name, password_hash="", created_at=now))

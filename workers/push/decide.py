@@ -36,12 +36,21 @@ def pointless(event: Event, *, now: datetime, max_age: timedelta) -> Pointless |
     return None
 
 
-def recipients(event: Event, members: Iterable[Member], online: set[str], *, now: datetime) -> list[str]:
-    """The users among `members` who are pushed for `event`, in the order of `members`.
+def recipients(event: Event, members: Iterable[Member], *, now: datetime) -> list[str]:
+    """The users among `members` who have to learn of `event`, in the order of `members`.
 
-    Those who are connected now get it over MQTT, those who have it need no push, those who joined after it find it in the history.
+    Those who have it need no push, and those who joined after it find it in the history.
     """
-    return [member.user for member in members if _waits_for(event, member, now) and member.user not in online]
+    return [member.user for member in members if _waits_for(event, member, now)]
+
+
+def must_wait(event: Event, *, now: datetime, grace: timedelta) -> bool:
+    """Whether recipients who look connected may still get `event` over MQTT.
+
+    "Connected" can be a phone that has just lost its network, or went while the message was on its way. Within the grace such a
+    recipient is neither pushed nor forgotten; after it, one who still has not acknowledged the event is pushed like the others.
+    """
+    return now - event.at < grace
 
 
 def _waits_for(event: Event, member: Member, now: datetime) -> bool:

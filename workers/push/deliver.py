@@ -28,9 +28,9 @@ from chat.models import DeadLetter, PushToken
 from chat.ports import Presence, PushSender
 from chat.pushes import PushProgress, PushRejected, PushRetry, PushTokenDead
 from workers import metrics
-from workers.push.decide import Pointless, pointless, recipients
+from workers.push.decide import Pointless, must_wait, pointless, recipients
 from workers.push.notification import compose
-from workers.push.retry import pause
+from workers.push.retry import PushWait, pause
 
 PAGE = 500
 """Members per query: a large chat is worked through in pages, never held whole."""
@@ -58,6 +58,7 @@ class Limits:
         tries: after so many the event is parked.
         longest_pause: seconds between tries, unless the provider asks for more.
         max_age: no push for older events.
+        grace: how long somebody who looks connected has to acknowledge an event before they are pushed all the same.
         threads: pushes under way at once.
     """
 
@@ -67,6 +68,7 @@ class Limits:
     longest_pause: float
     max_age: timedelta
     threads: int
+    grace: timedelta
 
 
 class PushDelivery:
@@ -113,6 +115,9 @@ class PushDelivery:
             return Ending.BUSY
         try:
             ending = await self._push(message_id)
+        except PushWait as wait:
+            await self._progress.hold(message_id, lease, seconds=wait.after or 0.0)
+            raise
         except PushRetry as retry:
             return await self._again(message_id, lease, retry, tries)
         except Unavailable:
@@ -177,7 +182,10 @@ class PushDelivery:
         deadline = asyncio.get_running_loop().time() + self._limits.budget
         title = await self._title(event)
         retries: list[PushRetry] = []
-        async for tokens in self._waiting_tokens(event):
+        wait = must_wait(event, now=self._now(), grace=self._limits.grace)
+        looking = 0
+        async for tokens, connected in self._waiting_tokens(event, wait=wait):
+            looking += connected
             for start in range(0, len(tokens), self._limits.threads):
                 if asyncio.get_running_loop().time() > deadline:
                     raise PushRetry("the job's time was up before its last push")
@@ -191,18 +199,22 @@ class PushDelivery:
         if retries:
             asked = [retry.after for retry in retries if retry.after is not None]
             raise PushRetry(f"{len(retries)} pushes: {retries[0]}", after=max(asked, default=None))
+        if looking:
+            left = event.at + self._limits.grace - self._now()
+            raise PushWait(f"{looking} connected and without it so far", after=max(0.0, left.total_seconds()))
 
-    async def _waiting_tokens(self, event: Event) -> AsyncIterator[list[PushToken]]:
-        """Tokens that need the event, a page of members at a time."""
+    async def _waiting_tokens(self, event: Event, *, wait: bool) -> AsyncIterator[tuple[list[PushToken], int]]:
+        """Tokens that need the event, a page of members at a time; and how many look connected and are waited for."""
         after = ""
         while members := await self._stores.chats.members(event.chat, after=after, limit=PAGE):
             after = members[-1].user
-            online = await self._presence.online([member.user for member in members])
-            users = recipients(event, members, online, now=self._now())
+            users = recipients(event, members, now=self._now())
+            online = await self._presence.online(users) if wait else set()
+            users = [user for user in users if user not in online]
             of_users = await self._stores.push_tokens.of_users(users)
             tokens = [token for user in users for token in of_users.get(user, [])]
             sent = await self._progress.sent(event.id, [token.token for token in tokens])
-            yield [token for token in tokens if token.token not in sent]
+            yield [token for token in tokens if token.token not in sent], len(online)
 
     async def _send_one(self, event: Event, token: PushToken, title: str, sender: PushSender) -> None:
         """One push; `PushRetry` when it has to be tried again."""

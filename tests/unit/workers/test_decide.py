@@ -7,7 +7,7 @@ import pytest
 from chat.envelopes import Body, Event
 from chat.ids import new_message_id
 from chat.models import Member, Role
-from workers.push.decide import Pointless, pointless, recipients
+from workers.push.decide import Pointless, must_wait, pointless, recipients
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -40,7 +40,6 @@ def member(user: str = "user2", **changes: object) -> Member:
         ({"user": "user1"}, False),  # the sender
         ({"user": "dev-thermo"}, False),
         ({"user": "svc-bot"}, False),
-        ({"user": "user3"}, False),  # online
         ({"left_at": NOW - DAY}, False),
         ({"joined_seq": 9}, True),
         ({"joined_seq": 10}, False),
@@ -56,13 +55,13 @@ def member(user: str = "user2", **changes: object) -> Member:
 def test_who_gets_a_push(changes: dict[str, object], pushed: bool) -> None:
     somebody = member(**changes)
     expected = [somebody.user] if pushed else []
-    assert recipients(event(), [somebody], {"user3"}, now=NOW) == expected
+    assert recipients(event(), [somebody], now=NOW) == expected
 
 
 def test_the_order_is_that_of_the_members() -> None:
     members = [member(user) for user in ("zoe", "user1", "bob", "amy")]
-    assert recipients(event(), members, set(), now=NOW) == ["zoe", "bob", "amy"]
-    assert recipients(event(), [], set(), now=NOW) == []
+    assert recipients(event(), members, now=NOW) == ["zoe", "bob", "amy"]
+    assert recipients(event(), [], now=NOW) == []
 
 
 @pytest.mark.parametrize(
@@ -83,3 +82,9 @@ def test_the_order_is_that_of_the_members() -> None:
 )
 def test_when_nobody_is_pushed(changes: dict[str, object], why: Pointless | None) -> None:
     assert pointless(event(**changes), now=NOW, max_age=DAY) == why
+
+
+@pytest.mark.parametrize(("age", "waits"), [(0.0, True), (2.9, True), (3.0, False), (60.0, False)])
+def test_who_looks_connected_has_a_grace(age: float, waits: bool) -> None:
+    young = event(at=NOW - timedelta(seconds=age))
+    assert must_wait(young, now=NOW, grace=timedelta(seconds=3)) is waits

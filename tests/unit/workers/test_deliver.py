@@ -21,10 +21,12 @@ from chat.ports import Push
 from chat.pushes import PushRejected, PushRetry, PushTokenDead
 from workers.push import deliver
 from workers.push.deliver import Ending, Limits, PushDelivery
+from workers.push.retry import PushWait
 from workers.push.sweep import PushSweep
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
-LIMITS = Limits(lease=60, budget=30, tries=3, longest_pause=60, max_age=timedelta(hours=12), threads=4)
+GRACE = timedelta(seconds=3)
+LIMITS = Limits(lease=60, budget=30, tries=3, longest_pause=60, max_age=timedelta(hours=12), threads=4, grace=GRACE)
 
 
 class Clock:
@@ -66,7 +68,11 @@ class World:
     async def fill(self, *, title: str | None = "가족", users: int = 5) -> None:
         names = [f"user{number}" for number in range(1, users + 1)]
         chat = Chat(id="g-1", kind=ChatKind.GROUP, created_at=NOW, created_by="user1", title=title)
-        members = [Member(chat="g-1", user=name, role=Role.MEMBER, joined_at=NOW) for name in names]
+        members = [
+            # user2 is online, and has everything that is sent
+            Member(chat="g-1", user=name, role=Role.MEMBER, joined_at=NOW, delivered_seq=1000 if name == "user2" else 0)
+            for name in names
+        ]
         await self.stores.chats.create(chat, members)
         await self.stores.users.add(User(id="user1", display_name="김철수", password_hash="", created_at=NOW))
         for name in names:
@@ -291,7 +297,7 @@ async def test_an_outage_of_a_store_gives_the_lease_back(world: World, monkeypat
 async def test_a_job_without_time_comes_back_for_the_rest(world: World) -> None:
     await world.fill()
     message_id = await world.message()
-    hasty = Limits(lease=60, budget=-1, tries=3, longest_pause=60, max_age=LIMITS.max_age, threads=4)
+    hasty = Limits(lease=60, budget=-1, tries=3, longest_pause=60, max_age=LIMITS.max_age, threads=4, grace=GRACE)
     with pytest.raises(PushRetry, match="time was up"):
         await world.new_delivery(hasty).push(message_id, tries=1)
     assert await world.marked(message_id)
@@ -318,3 +324,33 @@ async def test_the_sweeper_finds_lost_jobs_once(world: World) -> None:
     await world.delivery.push(message_id, tries=1)
     world.clock.seconds = 1_000
     assert await sweep.lost() == []
+
+
+async def test_who_looks_connected_but_does_not_acknowledge_is_pushed_after_the_grace(world: World) -> None:
+    """A phone that has just lost its network still looks connected: nobody would ever tell it of the message."""
+    await world.fill()
+    await world.presence.replace("b1", {"user2": 1, "user3": 1})
+    message_id = await world.message()
+    with pytest.raises(PushWait) as wait:
+        await world.delivery.push(message_id, tries=1)
+    assert wait.value.after == GRACE.total_seconds()
+    assert world.tokens() == [token for token in AWAY if not token.startswith("user3")]
+    assert await world.marked(message_id), "the mark stays until everybody has it or was told"
+
+    world.clock.seconds += GRACE.total_seconds()
+    world.sender.delivered.clear()
+    assert await world.delivery.push(message_id, tries=2) is Ending.DONE
+    assert world.tokens() == ["user3-android", "user3-web"]
+    assert not await world.marked(message_id)
+
+
+async def test_who_acknowledges_within_the_grace_is_not_pushed(world: World) -> None:
+    await world.fill()
+    await world.presence.replace("b1", {"user2": 1, "user3": 1})
+    message_id = await world.message()
+    with pytest.raises(PushWait):
+        await world.delivery.push(message_id, tries=1)
+    await world.stores.chats.raise_watermarks([Watermarks("g-1", "user3", 1, 0, 0)])
+    world.clock.seconds += GRACE.total_seconds()
+    assert await world.delivery.push(message_id, tries=2) is Ending.DONE
+    assert world.tokens() == [token for token in AWAY if not token.startswith("user3")]
