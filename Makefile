@@ -1,0 +1,68 @@
+# Pabal: `make up` runs all of it on this machine; `make help` names the rest.
+
+ARGS   ?=
+BIN    := .venv/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check
+PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+
+.PHONY: help up test lint format bench lock audit clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+up: .venv/stack.stamp ## install what is missing, start everything (ARGS="--port-base 21000 --state DIR")
+	@exec $(BIN)/pabal up $(ARGS)
+
+test: lint ## every check and every test, as CI runs them (ARGS="-k name")
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: .venv/dev.stamp ## style, types, and which package may import which
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/dev.stamp ## put the code into its form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: .venv/dev.stamp ## measure the broker and the whole path, beside Mosquitto (ARGS=…)
+	$(BIN)/python -m bench $(ARGS)
+
+lock: .venv/dev.stamp ## resolve pyproject.toml into requirements/ (ARGS=--upgrade for the newest versions)
+	$(COMPILE) --extra stack pyproject.toml -o requirements/stack.txt
+	$(COMPILE) --extra stack --extra dev -c requirements/stack.txt pyproject.toml -o requirements/dev.txt
+
+audit: .venv/dev.stamp ## known vulnerabilities in what is locked (asks a service on the network)
+	@$(BIN)/pip-audit --require-hashes --disable-pip -r requirements/dev.txt \
+	  || { echo 'audit: see above; without a network nothing can be said'; exit 1; }
+
+clean: ## remove what was made: .venv, caches, reports; never ./var, which is your data
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage* htmlcov build dist bench/out
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+COMPILE := $(BIN)/uv pip compile --quiet $(ARGS) --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-header
+
+# The locked versions, by their hashes; then the project itself, as links into this directory.
+.venv/stack.stamp: requirements/stack.txt pyproject.toml | .venv/bin/pip
+	$(PIP) install --quiet --require-hashes -r requirements/stack.txt
+	$(PIP) install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+# It contains the other, so that `make up` after `make test` has nothing to do.
+.venv/dev.stamp: requirements/dev.txt pyproject.toml | .venv/bin/pip
+	$(PIP) install --quiet --require-hashes -r requirements/dev.txt
+	$(PIP) install --quiet --no-deps --no-build-isolation -e .
+	@touch .venv/stack.stamp $@
+
+.venv/bin/pip: # what venv makes last, so that an interrupted one is done again
+	@test -n "$(PYTHON)" || { echo 'Pabal needs Python 3.11 or later: there is none on PATH (or name it: make PYTHON=…)'; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || $(NO_VENV)
+	$(PYTHON) -m venv .venv
+
+# Debian and Ubuntu keep it in a package of its own.
+NO_VENV := { if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -q && apt-get install -q -y python3-venv; \
+	else echo '$(PYTHON) has no venv module: on Debian and Ubuntu, sudo apt-get install python3-venv'; exit 1; fi; }

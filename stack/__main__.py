@@ -1,0 +1,5 @@
+"""`python -m stack` is `pabal`."""
+
+from stack.cli import main
+
+main()

@@ -1,0 +1,221 @@
+"""What runs: each child's command, environment, health and dependencies.
+
+    mongod ─┬─► bootstrap ─┬─► broker ─┬─► bridge
+    valkey ─┘              │           ├─► api
+    fcm ───────────────────┘           └─► worker
+
+The order of the list is the order of starting; ends come in reverse.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from stack import probes, servers
+from stack.ports import Address
+from stack.probes import Probe
+from stack.settings import StackSettings
+from stack.state import State
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+"""Children run here: `python -m broker` then means the package beside this one, wherever the user stands."""
+
+
+class Restart(StrEnum):
+    """What the end of a process means."""
+
+    ALWAYS = "always"
+    """It should run: start it again, after a growing wait, for ever."""
+    ONCE = "once"
+    """It does something and ends with 0; anything else ends the stack."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessSpec:
+    """One child.
+
+    Attributes:
+        argv: the program and its arguments.
+        env: variables beside those that the supervisor has itself.
+        address: where it listens, for people to read.
+        healthy: the probe that must pass before those that depend on it start; None for `Restart.ONCE`.
+        stop_seconds: how long it may take to end after SIGTERM before it is killed.
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    address: str | None = None
+    healthy: Probe | None = None
+    depends_on: tuple[str, ...] = ()
+    restart: Restart = Restart.ALWAYS
+    stop_seconds: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A stack that could be started: its processes in order, and where each of them is found.
+
+    Attributes:
+        binds: where they listen, per name of the port table.
+        addresses: where clients on this machine reach them, per name of the port table.
+    """
+
+    specs: tuple[ProcessSpec, ...]
+    binds: Mapping[str, Address]
+    addresses: Mapping[str, Address]
+    mongo_url: str
+    valkey_url: str
+    fcm: bool
+
+    def ports(self) -> set[str]:
+        """The names of the port table that this stack listens on."""
+        needed = {"mqtt", "ws", "api", "broker_http", "bridge_http", "worker_http"}
+        return needed | ({"mongo", "valkey", "fcm"} & {_PORT_OF.get(spec.name, "") for spec in self.specs})
+
+
+_PORT_OF = {"mongod": "mongo", "valkey": "valkey", "fcm": "fcm"}
+
+
+def plan(settings: StackSettings, state: State) -> Plan:
+    """Decide what to run.
+
+    Raises:
+        BadPortBase: the ports don't fit.
+        BinaryMissing: a server is wanted and is not there.
+    """
+    binds = settings.addresses()
+    addresses = {name: address.reachable for name, address in binds.items()}
+    mongo_url = settings.mongo_url or servers.mongo_url(addresses["mongo"])
+    valkey_url = settings.valkey_url or servers.valkey_url(addresses["valkey"])
+    specs = [*_servers(settings, state, mongo_url, valkey_url)]
+    if settings.fcm:
+        specs.append(_fcm(settings, state))
+    env = _Environment(settings, state, mongo_url, valkey_url)
+    specs.extend(_processes(env, tuple(spec.name for spec in specs)))
+    return Plan(tuple(specs), binds, addresses, mongo_url, valkey_url, settings.fcm)
+
+
+def _servers(settings: StackSettings, state: State, mongo_url: str, valkey_url: str) -> list[ProcessSpec]:
+    bind = settings.addresses()
+    found = []
+    if settings.mongo_url is None:
+        argv = servers.mongod_command(
+            servers.find_mongod(), state.directory("mongo"), bind["mongo"], cache_gb=settings.mongo_cache_gb
+        )
+        probe = probes.mongod(bind["mongo"].reachable)
+        found.append(ProcessSpec("mongod", tuple(argv), address=mongo_url, healthy=probe, stop_seconds=30.0))
+    if settings.valkey_url is None:
+        argv = servers.valkey_command(servers.find_valkey(), state.directory("valkey"), bind["valkey"])
+        found.append(ProcessSpec("valkey", tuple(argv), address=valkey_url, healthy=probes.valkey(valkey_url)))
+    return found
+
+
+def _fcm(settings: StackSettings, state: State) -> ProcessSpec:
+    bind = settings.addresses()["fcm"]
+    argv = _module("stack.fcm_emulator", "--bind", str(bind), "--state", str(state.directory("fcm")))
+    return ProcessSpec(
+        "fcm",
+        argv,
+        {"PYTHONUNBUFFERED": "1"},
+        f"http://{bind.reachable}",
+        probes.healthz(bind.reachable),
+        stop_seconds=5.0,
+    )
+
+
+def _module(name: str, *args: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", name, *args)
+
+
+class _Environment:
+    """The variables of each process: what it needs, and no secret of another's."""
+
+    def __init__(self, settings: StackSettings, state: State, mongo_url: str, valkey_url: str) -> None:
+        self.settings = settings
+        self.state = state
+        self.bind = settings.addresses()
+        broker = self.bind["mqtt"].reachable
+        self.common = {
+            "PYTHONUNBUFFERED": "1",
+            "PABAL_LOG_LEVEL": settings.log_level,
+            "PABAL_LOG_FORMAT": settings.log_format,
+            "PABAL_MONGO_URL": mongo_url,
+            "PABAL_MONGO_DATABASE": settings.mongo_database,
+            "PABAL_VALKEY_URL": valkey_url,
+            "PABAL_MQTT_HOST": broker.host,
+            "PABAL_MQTT_PORT": str(broker.port),
+            "PABAL_JWKS_FILE": str(state.jwks),
+        }
+
+    def bootstrap(self) -> dict[str, str]:
+        return {**self.common, **self._directories("keys", "services")}
+
+    def broker(self) -> dict[str, str]:
+        return {
+            **self.common,
+            **self._directories("services"),
+            "PABAL_BROKER_TCP": str(self.bind["mqtt"]),
+            "PABAL_BROKER_WS": str(self.bind["ws"]),
+            "PABAL_BROKER_HTTP": str(self.bind["broker_http"]),
+        }
+
+    def bridge(self) -> dict[str, str]:
+        return {**self._service("svc-bridge"), "PABAL_BRIDGE_HTTP": str(self.bind["bridge_http"])}
+
+    def api(self) -> dict[str, str]:
+        return {**self._service("svc-api"), **self._directories("keys"), "PABAL_API_BIND": str(self.bind["api"])}
+
+    def worker(self) -> dict[str, str]:
+        env = {
+            **self._service("svc-worker"),
+            "PABAL_WORKER_HTTP": str(self.bind["worker_http"]),
+            "PABAL_WORKER_STATE_DIR": str(self.state.directory("worker")),
+        }
+        if self.settings.fcm:
+            env["PABAL_FCM_ENDPOINT"] = f"http://{self.bind['fcm'].reachable}"
+            env["PABAL_FCM_SERVICE_ACCOUNT_FILE"] = str(self.state.directory("fcm") / "service-account.json")
+        return env
+
+    def _service(self, principal: str) -> dict[str, str]:
+        return {**self.common, "PABAL_LINK_SECRET_FILE": str(self.state.service_secret(principal))}
+
+    def _directories(self, *names: str) -> dict[str, str]:
+        return {f"PABAL_{name.upper()}_DIR": str(self.state.directory(name)) for name in names}
+
+
+def _processes(env: _Environment, after: tuple[str, ...]) -> list[ProcessSpec]:
+    """Our own processes, once the servers named in `after` are healthy."""
+    bootstrap = _module("api.bootstrap", "--credentials", str(env.state.credentials))
+    at = {name: address.reachable for name, address in env.bind.items()}
+    health = {name: probes.healthz(at[name]) for name in ("broker_http", "bridge_http", "api", "worker_http")}
+    broker_needs, service_needs = ("bootstrap",), ("broker",)
+    return [
+        ProcessSpec("bootstrap", bootstrap, env.bootstrap(), depends_on=after, restart=Restart.ONCE),
+        ProcessSpec(
+            "broker", _module("broker"), env.broker(), f"mqtt://{at['mqtt']}", health["broker_http"], broker_needs
+        ),
+        ProcessSpec(
+            "bridge",
+            _module("bridge"),
+            env.bridge(),
+            f"http://{at['bridge_http']}",
+            health["bridge_http"],
+            service_needs,
+        ),
+        ProcessSpec(
+            "api", _module("api"), env.api(), f"http://{at['api']}", health["api"], service_needs, stop_seconds=15.0
+        ),
+        ProcessSpec(
+            "worker",
+            _module("workers"),
+            env.worker(),
+            f"http://{at['worker_http']}",
+            health["worker_http"],
+            service_needs,
+        ),
+    ]

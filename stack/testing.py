@@ -1,0 +1,120 @@
+"""A whole stack for tests and tools: `pabal up` as a process of its own, which ends with whoever started it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from stack import credentials, ports, servers
+from stack.credentials import Credentials
+from stack.processes import REPOSITORY
+from stack.state import StackFile, State
+
+UP_SECONDS = 90.0
+DOWN_SECONDS = 60.0
+
+
+class RunningStack:
+    """A stack that is up.
+
+    Attributes:
+        state: its directory.
+        info: `stack.json` as it was when last read; `refresh` reads it again (pids change with restarts).
+        credentials: the admin and the demo users.
+    """
+
+    def __init__(
+        self, state: State, process: subprocess.Popen[bytes], output: Path, *, before: StackFile | None = None
+    ) -> None:
+        self.state = state
+        self.process = process
+        self._output = output
+        self.info: StackFile = self._await_healthy(before)
+        self.credentials: Credentials = credentials.read(state.credentials)
+
+    @classmethod
+    def start(
+        cls,
+        root: Path,
+        *,
+        port_base: int | None = None,
+        env: Mapping[str, str] | None = None,
+        args: tuple[str, ...] = (),
+        program: tuple[str, ...] = ("-m", "stack"),
+    ) -> RunningStack:
+        """`pabal up` on a state directory; returns once everything is healthy.
+
+        Args:
+            root: the state directory.
+            port_base: the first port; free ones when omitted.
+            env: variables on top of our own.
+            args: more arguments of `pabal up`.
+            program: what Python runs in place of `pabal`: for builds that are broken on purpose.
+
+        Raises:
+            RuntimeError: it does not come up; with what it said.
+        """
+        state = State.at(root)
+        root.mkdir(parents=True, exist_ok=True)
+        base = port_base or ports.free_port_base()
+        argv = [sys.executable, *program, "up", "--state", str(state.root), "--port-base", str(base), *args]
+        output, before = state.root / "up.log", state.read_stack()
+        with output.open("ab") as file:
+            process = subprocess.Popen(  # noqa: S603 -- our own program
+                servers.launched(argv, signal="TERM"),
+                cwd=REPOSITORY,
+                env={**os.environ, **(env or {})},
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+            )
+        try:
+            return cls(state, process, output, before=before)
+        except BaseException:
+            _end(process)
+            raise
+
+    def refresh(self) -> StackFile:
+        """Read `stack.json` again."""
+        found = self.state.read_stack()
+        if found is None:
+            raise RuntimeError(f"the stack is not up:\n{self.output()}")
+        self.info = found
+        return found
+
+    def kill(self, name: str) -> int:
+        """SIGKILL to one process; returns the pid that it had."""
+        pid = self.refresh()["processes"][name]
+        os.kill(pid, signal.SIGKILL)
+        return pid
+
+    def stop(self) -> int:
+        """End it in order, and wait; its exit code."""
+        return _end(self.process)
+
+    def output(self) -> str:
+        """The end of what `pabal up` said."""
+        return self._output.read_text(errors="replace")[-4000:]
+
+    def _await_healthy(self, before: StackFile | None) -> StackFile:
+        """Wait for `stack.json`; `before` is what a supervisor that was killed has left there."""
+        deadline = time.monotonic() + UP_SECONDS
+        while (found := self.state.read_stack()) is None or found == before:
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"the stack did not come up:\n{self.output()}")
+            time.sleep(0.05)
+        return found
+
+
+def _end(process: subprocess.Popen[bytes]) -> int:
+    process.terminate()
+    try:
+        return process.wait(DOWN_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from stack import processes, servers
+from stack.processes import Plan, ProcessSpec, Restart
+from stack.settings import StackSettings
+from stack.state import State
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> State:
+    return State.at(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def binaries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(servers, "find_mongod", lambda: Path("/bin/mongod"))
+    monkeypatch.setattr(servers, "find_valkey", lambda: Path("/bin/valkey-server"))
+    for name in ("PABAL_MONGO_URL", "PABAL_VALKEY_URL"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def by_name(plan: Plan) -> dict[str, ProcessSpec]:
+    return {spec.name: spec for spec in plan.specs}
+
+
+def test_everything_starts_after_what_it_needs(state: State) -> None:
+    plan = processes.plan(StackSettings(), state)
+    names = [spec.name for spec in plan.specs]
+    assert names == ["mongod", "valkey", "fcm", "bootstrap", "broker", "bridge", "api", "worker"]
+    for spec in plan.specs:
+        assert all(names.index(need) < names.index(spec.name) for need in spec.depends_on)
+    specs = by_name(plan)
+    assert set(specs["bootstrap"].depends_on) == {"mongod", "valkey", "fcm"}
+    assert specs["broker"].depends_on == ("bootstrap",)
+    assert all(specs[name].depends_on == ("broker",) for name in ("bridge", "api", "worker"))
+
+
+def test_only_the_bootstrap_runs_once_and_everything_else_has_a_probe(state: State) -> None:
+    for spec in processes.plan(StackSettings(), state).specs:
+        assert (spec.restart is Restart.ONCE) == (spec.name == "bootstrap")
+        assert (spec.healthy is None) == (spec.name == "bootstrap")
+
+
+def test_ports_reach_the_processes(state: State) -> None:
+    plan = processes.plan(StackSettings(port_base=21000), state)
+    specs = by_name(plan)
+    assert specs["broker"].env["PABAL_BROKER_TCP"] == "127.0.0.1:21000"
+    assert specs["broker"].env["PABAL_BROKER_WS"] == "127.0.0.1:21001"
+    assert specs["broker"].env["PABAL_BROKER_HTTP"] == "127.0.0.1:21003"
+    assert specs["api"].env["PABAL_API_BIND"] == "127.0.0.1:21002"
+    assert specs["bridge"].env["PABAL_BRIDGE_HTTP"] == "127.0.0.1:21004"
+    assert specs["worker"].env["PABAL_WORKER_HTTP"] == "127.0.0.1:21005"
+    assert specs["worker"].env["PABAL_FCM_ENDPOINT"] == "http://127.0.0.1:21008"
+    for name in ("bootstrap", "broker", "bridge", "api", "worker"):
+        assert specs[name].env["PABAL_MONGO_URL"] == "mongodb://127.0.0.1:21006/?replicaSet=pabal"
+        assert specs[name].env["PABAL_VALKEY_URL"] == "redis://127.0.0.1:21007/0"
+        assert (specs[name].env["PABAL_MQTT_HOST"], specs[name].env["PABAL_MQTT_PORT"]) == ("127.0.0.1", "21000")
+    assert "21006" in specs["mongod"].argv
+    assert "21007" in specs["valkey"].argv
+
+
+def test_nobody_gets_a_secret_that_is_not_theirs(state: State) -> None:
+    specs = by_name(processes.plan(StackSettings(), state))
+    holders = {
+        "PABAL_KEYS_DIR": {"bootstrap", "api"},
+        "PABAL_SERVICES_DIR": {"bootstrap", "broker"},
+        "PABAL_LINK_SECRET_FILE": {"bridge", "api", "worker"},
+    }
+    for variable, expected in holders.items():
+        assert {name for name, spec in specs.items() if variable in spec.env} == expected
+    for name in ("bridge", "api", "worker"):
+        assert specs[name].env["PABAL_LINK_SECRET_FILE"] == str(state.root / "services" / f"svc-{name}")
+
+
+def test_servers_that_run_elsewhere_are_not_started(state: State) -> None:
+    settings = StackSettings(mongo_url="mongodb://db.example/?replicaSet=rs", valkey_url="redis://cache.example/3")
+    plan = processes.plan(settings, state)
+    specs = by_name(plan)
+    assert "mongod" not in specs
+    assert "valkey" not in specs
+    assert not plan.ports() & {"mongo", "valkey"}
+    assert specs["api"].env["PABAL_MONGO_URL"] == "mongodb://db.example/?replicaSet=rs"
+    assert specs["worker"].env["PABAL_VALKEY_URL"] == "redis://cache.example/3"
+
+
+def test_without_the_emulator_pushes_are_what_the_environment_says(state: State) -> None:
+    plan = processes.plan(StackSettings(fcm=False), state)
+    assert "fcm" not in plan.ports()
+    specs = by_name(plan)
+    assert "fcm" not in specs
+    assert not any(name.startswith("PABAL_FCM") for name in specs["worker"].env)
+
+
+def test_a_broker_for_the_whole_network_is_reached_over_loopback(state: State) -> None:
+    plan = processes.plan(StackSettings(broker_tcp="0.0.0.0:1883"), state)
+    specs = by_name(plan)
+    assert specs["broker"].env["PABAL_BROKER_TCP"] == "0.0.0.0:1883"
+    assert specs["bridge"].env["PABAL_MQTT_HOST"] == "127.0.0.1"
+    assert str(plan.binds["mqtt"]) == "0.0.0.0:1883", "the whole network's port is what must be free"
+
+
+def test_servers_listen_on_loopback_and_keep_no_more_than_they_should(state: State) -> None:
+    specs = by_name(processes.plan(StackSettings(), state))
+    mongod, valkey = " ".join(specs["mongod"].argv), " ".join(specs["valkey"].argv)
+    assert "--bind_ip 127.0.0.1" in mongod
+    assert "--replSet pabal" in mongod
+    assert "--bind 127.0.0.1" in valkey
+    assert "--appendonly no" in valkey
+    assert "--maxmemory-policy volatile-lru" in valkey
