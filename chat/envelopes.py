@@ -40,7 +40,7 @@ def _always(value: T) -> T:
     return msgspec.field(default_factory=lambda: value)
 
 
-class Attachment(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+class Attachment(msgspec.Struct, omit_defaults=True):
     """A file that is stored elsewhere."""
 
     url: str
@@ -49,7 +49,7 @@ class Attachment(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True)
     name: str | None = None
 
 
-class Body(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+class Body(msgspec.Struct, omit_defaults=True):
     """What a message says: exactly one of text, attachment, data or cipher.
 
     `data` with `content_type` is what a device published as plain bytes: text as it is, anything else in base64 with
@@ -79,6 +79,22 @@ class Send(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     reply_to: str | None = None
     mentions: list[str] = []
     expires_in: int | None = None
+
+
+class _StrictAttachment(Attachment, forbid_unknown_fields=True):
+    """As it must come up."""
+
+
+class _StrictBody(Body, forbid_unknown_fields=True):
+    """As it must come up."""
+
+    attachment: _StrictAttachment | None = None
+
+
+class _StrictSend(Send, forbid_unknown_fields=True):
+    """As it must come up: the same fields, and no others at any level."""
+
+    body: _StrictBody | None = None
 
 
 class Event(msgspec.Struct, omit_defaults=True):
@@ -248,7 +264,7 @@ class Invalidation(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=Tru
 
 
 _encoder = msgspec.json.Encoder()
-_send = msgspec.json.Decoder(Send)
+_send = msgspec.json.Decoder(_StrictSend)
 _ack = msgspec.json.Decoder(Ack)
 _sync = msgspec.json.Decoder(SyncRequest)
 
