@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 
-.PHONY: help up test lint format bench lock audit clean
+.PHONY: help up test lint format docs bench lock audit clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -27,6 +27,9 @@ lint: .venv/dev.stamp ## style, types, and which package may import which
 format: .venv/dev.stamp ## put the code into its form
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: .venv/dev.stamp ## write docs/asyncapi.yaml anew, from the topics and envelopes of chat/
+	$(BIN)/python -m docs.generate_asyncapi
 
 bench: .venv/dev.stamp ## measure the broker and the whole path, beside Mosquitto (ARGS=…)
 	$(BIN)/python -m bench $(ARGS)
