@@ -17,6 +17,7 @@ from broker.marks import Marks
 from broker.policy import Action, Identity, Login, LoginRefused, Policy, Undecided
 from broker.presence import PresenceEvents, PresenceSink
 from broker.router import Router
+from broker.wills import Wills
 from mqtt.codec import V5, V311, encode
 from mqtt.messages import Message
 from mqtt.packets import ConnAck, Connect, Properties, Will
@@ -56,6 +57,7 @@ class Broker:
         self.router = Router(self.core)
         self.ingest = Ingest(self.core, self.router, ingest_filters)
         self.marks = Marks(self.core, self.router)
+        self.wills = Wills(self.core, self.router, self.ingest, self.spawn)
         self.presence = PresenceEvents(self.send, presence)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._ended: dict[str, float] = {}
@@ -216,45 +218,19 @@ class Broker:
         core.regroup(session)
         self.ingest.abandon(session)
         if publish_will and connection.will is not None:
-            self._publish_will(session, connection.will)
+            self.wills.leave(session, connection.identity, connection.will)
         if connection.identity.announce:
             self.presence.disconnected(connection.identity.id, session.client_id)
         if not session.expiry or len(core.sessions) > core.limits.sessions:
             core.drop_session(session)
         else:
-            uid = session.uid
-            core.later(session.expiry, lambda: self._expire(session, uid))
+            attached = session.attached
+            core.later(session.expiry, lambda: self._expire(session, attached))
 
-    def _expire(self, session: Session, uid: str) -> None:
+    def _expire(self, session: Session, attached: int) -> None:
         """A session's time is over, unless somebody has come back to it (and may have left again, with a new timer)."""
-        if not session.connected and session.uid == uid and self.core.sessions.get(session.client_id) is session:
+        if session.attached == attached and self.core.sessions.get(session.client_id) is session:
             self.core.drop_session(session)
-
-    def _publish_will(self, session: Session, will: Will) -> None:
-        delay = will.properties.get("will_delay_interval", 0)
-        properties: Properties = {}
-        if "content_type" in will.properties:
-            properties["content_type"] = will.properties["content_type"]
-        if "user_property" in will.properties:
-            properties["user_property"] = will.properties["user_property"]
-        message = Message(
-            will.topic,
-            will.payload,
-            qos=will.qos,
-            retain=will.retain,
-            properties=properties,
-            publisher=session.client_id,
-        )
-        wait = min(delay, session.expiry)
-        if not wait:
-            self.router.publish(message)
-            return
-
-        def due() -> None:
-            if not session.connected:  # [MQTT-3.1.3-9]: coming back in time takes the will back
-                self.router.publish(message)
-
-        self.core.later(wait, due)
 
     # ---- the broker's own messages
 
@@ -330,7 +306,7 @@ class Broker:
                 if now - connection.opened > limits.connect_timeout:
                     self.core.stats.connects["timeout"] += 1
                     connection.close(Reason.KEEP_ALIVE_TIMEOUT)
-            elif connection.keep_alive and now - connection.last_heard > connection.keep_alive:
+            elif connection.reading and 0 < connection.keep_alive < now - connection.last_heard:
                 connection.close(Reason.KEEP_ALIVE_TIMEOUT, "nothing heard for one and a half keep alives")
             elif connection.stalled_since is not None and now - connection.stalled_since > limits.write_timeout:
                 self.core.stats.dropped["slow_consumer_disconnected"] += 1

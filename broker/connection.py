@@ -88,6 +88,7 @@ class Connection:
         receive_maximum: how many QoS 1 publishes the client may have unanswered.
         unanswered: how many it has.
         last_heard: when bytes last came, seconds of the broker's clock.
+        wants_reasons: whether a PUBACK may carry a reason string and user properties [MQTT-3.1.2-29].
     """
 
     def __init__(self, broker: Broker, transport: Transport) -> None:
@@ -110,6 +111,7 @@ class Connection:
         self.unanswered = 0
         self.opened = self.last_heard = self.core.clock()
         self.stalled_since: float | None = None
+        self.wants_reasons = True
         self.core.open.add(self)
 
     @property
@@ -121,6 +123,11 @@ class Connection:
     def alive(self) -> bool:
         """Whether the connection has not ended."""
         return self.state is not State.CLOSED
+
+    @property
+    def reading(self) -> bool:
+        """Whether the client is being read: while it is not, its silence says nothing."""
+        return not self.pauses
 
     @property
     def ready(self) -> bool:
@@ -179,6 +186,7 @@ class Connection:
         if why in self.pauses:
             self.pauses.discard(why)
             if not self.pauses and self.state is not State.CLOSED:
+                self.last_heard = self.core.clock()
                 self._transport.resume()
 
     def close(self, reason: Reason, detail: str = "") -> None:
@@ -250,9 +258,7 @@ class Connection:
             "connection.violation", client_id=self.session.client_id, peer=self._transport.peer, reason=violation.detail
         )
         self.core.stats.refused[violation.reason.name.lower()] += 1
-        if self.state is State.NEW and self._decoder.version:
-            self.broker.refuse(self, violation.reason, violation.detail)
-        elif self.state is State.NEW and violation.reason is Reason.UNSUPPORTED_PROTOCOL_VERSION:
+        if self.state is State.NEW and violation.reason is Reason.UNSUPPORTED_PROTOCOL_VERSION:
             self._transport.write(b"\x20\x02\x00\x01")  # what a 3.1.1 client understands [3.1.1 MQTT-3.1.2-2]
             self._end(publish_will=False)
         else:
@@ -274,6 +280,7 @@ class Connection:
         self.identity = identity
         self.session = session
         self.will = connect.will
+        self.wants_reasons = connect.properties.get("request_problem_information", 1) == 1
         self._decoder.max_packet = limits.max_packet
         if identity.service:
             self.receive_maximum = limits.service_receive_maximum
@@ -333,7 +340,7 @@ class Connection:
             if self.session.expiry == 0 and expiry:  # [MQTT-3.14.2-2]
                 raise protocol_error("a session that ends with its connection can't be prolonged at the end")
             self.session.expiry = min(expiry, self.core.limits.session_expiry_max)
-        self._end(publish_will=packet.reason == Reason.DISCONNECT_WITH_WILL)
+        self._end(publish_will=packet.reason != Reason.SUCCESS)  # [MQTT-3.14.4-3]
 
     def authenticate_again(self, _packet: Auth) -> None:
         """AUTH: only within an enhanced authentication, which is not offered."""

@@ -74,13 +74,21 @@ class Ingest:
             connection.unanswered += 1
         else:
             name = session.ingest_id(0, dup=False, keep=connection.receive_maximum)
+        self._hand_over(message, name, Origin(connection, packet.packet_id) if packet.qos else None)
+
+    def forward_will(self, session: Session, message: Message) -> None:
+        """Hand a will to the bridge: stamped like a publish, but nobody waits for its acknowledgement."""
+        name = session.ingest_id(0, dup=False, keep=self._core.limits.receive_maximum)
+        self._hand_over(message, name, None)
+
+    def _hand_over(self, message: Message, name: str, origin: Origin | None) -> None:
         stamped: Properties = message.properties.copy()
         stamped["user_property"] = [*stamped.get("user_property", []), (INGEST, name)]
         message.properties = stamped
         message.expires_at = None  # it is on its way into the store; `expires_in` of the envelope is the chat's expiry
-        match = core.index.match(packet.topic)
+        match = self._core.index.match(message.topic)
         self._router.deliver(message, match, shared=False)
-        self._dispatch(message, match, Origin(connection, packet.packet_id) if packet.qos else None)
+        self._dispatch(message, match, origin)
 
     def answered(self, outgoing: Outgoing, reason: int, properties: Properties) -> None:
         """The bridge has acknowledged, or refused, what it was sent."""

@@ -98,14 +98,16 @@ def _refuse_publish(connection: Connection, packet: Publish) -> None:
     connection.core.stats.refused["publish_not_authorized"] += 1
     reason = "not authorized to publish on this topic"
     notice = connection.core.policy.notice(connection.identity, packet.topic, packet.payload, reason)
-    if notice is not None:
-        connection.broker.send(notice.topic, notice.payload)
     if packet.qos:
         _puback(connection, packet.packet_id, Reason.NOT_AUTHORIZED, {"reason_string": reason} if notice else {})
+    if notice is not None:  # behind the PUBACK, which says more to those who can read it
+        connection.broker.send(notice.topic, notice.payload)
 
 
 def _puback(connection: Connection, packet_id: int, reason: int, properties: Properties | None = None) -> None:
     session = connection.session
+    if not connection.wants_reasons:
+        properties = {}
     if connection.version == V311 or not (reason or properties):
         session.out += (b"\x40\x02", PACKET_IDS[packet_id])
     else:
@@ -133,10 +135,10 @@ def acknowledged(connection: Connection, packet: PubAck) -> None:
     """A PUBACK: somebody may wait for it (ingest), or be told of it (delivery receipts)."""
     core, session = connection.core, connection.session
     outgoing = session.acknowledge(packet.packet_id, core.clock())
-    if outgoing is None:
-        return
     if session.out and not session.dirty:
         core.touch(session)
+    if outgoing is None:
+        return
     if outgoing.origin is not None:
         connection.broker.ingest.answered(outgoing, packet.reason, packet.properties)
         connection.broker.ingest.relax(session)

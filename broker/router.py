@@ -83,7 +83,7 @@ class Router:
         """Deliver to the sessions of a match; how many there were."""
         core = self._core
         now = core.clock()
-        entries = _merged(match.entries) if match.overlaps else match.entries
+        entries = _merged(match.entries, message.publisher) if match.overlaps else match.entries
         count = 0
         for session, subscription in entries:
             if subscription.no_local and session.client_id == message.publisher:
@@ -100,9 +100,8 @@ class Router:
     def deliver_one(self, session: Session, subscription: Subscription, message: Message, now: float) -> None:
         """Deliver to one session under one subscription."""
         qos = min(message.qos, subscription.qos)
-        identifiers = (subscription.identifier,) if subscription.identifier else ()
         retain = message.retain and subscription.retain_as_published
-        self.count(session, session.deliver(message, qos, now, retain=retain, identifiers=identifiers))
+        self.count(session, session.deliver(message, qos, now, retain=retain, identifiers=subscription.identifiers))
 
     def count(self, session: Session, outcome: Outcome) -> None:
         """Account for what became of a delivery, and see that the session's output goes out."""
@@ -116,7 +115,7 @@ class Router:
     def send_retained(self, session: Session, subscription: Subscription) -> None:
         """Give a new subscription what is retained below its filter, with RETAIN set [MQTT-3.3.1-8]."""
         now = self._core.clock()
-        identifiers = (subscription.identifier,) if subscription.identifier else ()
+        identifiers = subscription.identifiers
         for message in self._core.retained.find(subscription.topic_filter, now):
             qos = min(subscription.qos, message.qos)
             self.count(session, session.deliver(message, qos, now, retain=True, identifiers=identifiers))
@@ -126,11 +125,12 @@ def _available(session: Session) -> bool:
     return session.connected
 
 
-def _merged(entries: list[tuple[Session, Subscription]]) -> list[tuple[Session, Subscription]]:
-    """One entry per session when several of its filters match: the highest QoS [MQTT-3.3.4-2]."""
-    best: dict[Session, Subscription] = {}
+def _merged(entries: list[tuple[Session, Subscription]], publisher: str) -> list[tuple[Session, Subscription]]:
+    """One entry per session when several of its filters match: the highest QoS, every identifier [MQTT-3.3.4-2, -4]."""
+    merged: dict[Session, Subscription] = {}
     for session, subscription in entries:
-        other = best.get(session)
-        if other is None or other.qos < subscription.qos:
-            best[session] = subscription
-    return list(best.items())
+        if subscription.no_local and session.client_id == publisher:
+            continue
+        other = merged.get(session)
+        merged[session] = subscription if other is None else other.merged_with(subscription)
+    return list(merged.items())

@@ -52,7 +52,7 @@ def _valid(connection: Connection, item: Filter) -> bool:
 
 def _grant(connection: Connection, packet: Subscribe, allowed: dict[str, bool]) -> None:
     """SUBACK first, then what is retained: clients expect that order, and the standard allows it."""
-    identifier = next(iter(packet.properties.get("subscription_identifier", [])), 0)
+    identifiers = tuple(packet.properties.get("subscription_identifier", ()))
     reasons: list[int] = []
     fresh: list[tuple[Subscription, bool, int]] = []
     for item in packet.filters:
@@ -63,7 +63,7 @@ def _grant(connection: Connection, packet: Subscribe, allowed: dict[str, bool]) 
             continue
         shared = split_shared(item.topic_filter)
         text = shared.topic_filter if shared else item.topic_filter
-        subscription = Subscription(text, reason, item.no_local, item.retain_as_published, identifier)
+        subscription = Subscription(text, reason, item.no_local, item.retain_as_published, identifiers)
         new = connection.core.subscribe(connection.session, item.topic_filter, subscription)
         if not shared:
             fresh.append((subscription, new, item.retain_handling))

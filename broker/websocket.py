@@ -62,8 +62,8 @@ class WebSocketTransport(asyncio.Protocol):
         for event in self._protocol.events_received():
             if isinstance(event, Request):
                 self._handshake(event)
-            elif isinstance(event, Frame):
-                self._frame(event)
+            elif isinstance(event, Frame) and not self._frame(event):
+                break
         self._send()
 
     def eof_received(self) -> bool:
@@ -137,12 +137,17 @@ class WebSocketTransport(asyncio.Protocol):
             self._send()
             self.close()
 
-    def _frame(self, frame: Frame) -> None:
-        """Frames need not be aligned with packets [MQTT-6.0.0-2]; only binary ones carry MQTT [MQTT-6.0.0-1]."""
+    def _frame(self, frame: Frame) -> bool:
+        """Frames need not be aligned with packets [MQTT-6.0.0-2]; only binary ones carry MQTT [MQTT-6.0.0-1].
+
+        False when nothing behind it counts.
+        """
         if frame.opcode is Opcode.TEXT:
             self._protocol.fail(CloseCode.UNSUPPORTED_DATA, "binary frames only")
-        elif frame.opcode in (Opcode.BINARY, Opcode.CONT) and self._connection is not None:
+            return False
+        if frame.opcode in (Opcode.BINARY, Opcode.CONT) and self._connection is not None:
             self._connection.data_received(bytes(frame.data))
+        return True
 
     def _send(self) -> None:
         transport = self._transport

@@ -48,7 +48,16 @@ class Subscription:
     qos: int
     no_local: bool = False
     retain_as_published: bool = False
-    identifier: int = 0
+    identifiers: tuple[int, ...] = ()
+
+    def merged_with(self, other: Subscription) -> Subscription:
+        """How the one copy of a message that both match is delivered: nothing that either asked for is missing."""
+        return Subscription(
+            self.topic_filter,
+            max(self.qos, other.qos),
+            retain_as_published=self.retain_as_published or other.retain_as_published,
+            identifiers=self.identifiers + other.identifiers,
+        )
 
 
 class Outgoing:
@@ -77,6 +86,7 @@ class Session:
         queue_limit: how many messages may wait; the next one is dropped and counted.
 
     Attributes:
+        attached: how often a connection has taken the session over: a timer set at the end of one compares it.
         out: bytes to be sent.
         dirty: the shell's note that `out` will be drained this turn.
         connection: the shell's own object for the connection; nothing here looks into it.
@@ -86,6 +96,7 @@ class Session:
         "_ingest_count",
         "_ingests",
         "_next_id",
+        "attached",
         "client_id",
         "connected",
         "connection",
@@ -114,6 +125,7 @@ class Session:
         self.shared = 0
         self.version = V5
         self.expiry = 0
+        self.attached = 0
         self.connected = False
         self.connection: Any = None
         self.dirty = False
@@ -140,6 +152,7 @@ class Session:
         self.version = version
         self.window = window
         self.max_packet = max_packet
+        self.attached += 1
         self.connected = True
         self.stalled = False
         self.out = []
@@ -153,8 +166,11 @@ class Session:
         """Send again, with DUP and the same packet ids in the same order, what was under way [MQTT-4.4.0-1, 4.6.0-1],
         then what waits.
         """
-        for packet_id, outgoing in self.inflight.items():
-            self._send(packet_id, outgoing, now, dup=True)
+        for packet_id, outgoing in list(self.inflight.items()):
+            if self._exceeds(outgoing.message, outgoing.identifiers, now):
+                del self.inflight[packet_id]  # the client takes less than before [MQTT-3.1.2-25]
+            else:
+                self._send(packet_id, outgoing, now, dup=True)
         self.refill(now)
 
     # ---- outgoing
@@ -183,7 +199,7 @@ class Session:
             return Outcome.EXPIRED
         if not qos:
             return self._deliver_qos0(message, now, retain=retain, identifiers=identifiers)
-        if self.connected and self._exceeds(message):
+        if self.connected and self._exceeds(message, identifiers, now):
             return Outcome.TOO_LARGE
         outgoing = Outgoing(message, retain=retain, identifiers=identifiers, origin=origin)
         if self.connected and len(self.inflight) < self.window and not self.queue:
@@ -199,7 +215,7 @@ class Session:
     def acknowledge(self, packet_id: int, now: float) -> Outgoing | None:
         """The client's PUBACK: what it was for (None if for nothing), and the next ones are sent."""
         outgoing = self.inflight.pop(packet_id, None)
-        if outgoing is not None and self.queue:
+        if self.queue:  # also when it was for something purged: that had its place in the window
             self.refill(now)
         return outgoing
 
@@ -208,7 +224,7 @@ class Session:
         queue, inflight = self.queue, self.inflight
         while queue and self.connected and len(inflight) < self.window:
             outgoing = queue.popleft()
-            if outgoing.message.expired(now) or self._exceeds(outgoing.message):
+            if outgoing.message.expired(now) or self._exceeds(outgoing.message, outgoing.identifiers, now):
                 continue
             packet_id = self._take_id()
             inflight[packet_id] = outgoing
@@ -236,7 +252,7 @@ class Session:
             return Outcome.OFFLINE
         if self.stalled:
             return Outcome.STALLED
-        if self._exceeds(message):
+        if self._exceeds(message, identifiers, now):
             return Outcome.TOO_LARGE
         self.out += message.parts_now(self.version, 0, retain=retain, now=now, identifiers=identifiers)
         return Outcome.SENT
@@ -251,10 +267,10 @@ class Session:
             )
         self.out += (with_dup(head) if dup else head, PACKET_IDS[packet_id], tail)
 
-    def _exceeds(self, message: Message) -> bool:
+    def _exceeds(self, message: Message, identifiers: tuple[int, ...], now: float) -> bool:
         if not self.max_packet:
             return False
-        head, tail = message.parts(self.version, 1, retain=False)
+        head, tail = message.parts_now(self.version, 1, retain=False, now=now, identifiers=identifiers)
         return len(head) + len(tail) + 2 > self.max_packet
 
     def _take_id(self) -> int:
