@@ -1,0 +1,45 @@
+"""Who may write: the broker has asked already; here nobody gets past a cache that was a moment behind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bridge.decode import Draft
+from bridge.members import Members, Roster
+from chat.errors import Forbidden, NotFound, PabalError
+
+
+class Admission:
+    """Refuses messages to chats that don't exist and from people who may not write in them.
+
+    Args:
+        members: the rosters.
+    """
+
+    def __init__(self, members: Members) -> None:
+        self._members = members
+
+    async def rosters(self, drafts: Sequence[Draft]) -> dict[str, Roster]:
+        """The rosters of the chats of a batch; those in which a sender may not write are read anew.
+
+        An invalidation and the first message of a new member are on their way at the same time, so a cached no is not final.
+
+        Raises:
+            Unavailable: the store does not answer.
+        """
+        pairs = {(draft.arrival.chat, draft.arrival.sender) for draft in drafts}
+        rosters = await self._members.rosters({chat for chat, _ in pairs})
+        doubtful = {chat for chat, sender in pairs if chat not in rosters or not rosters[chat].may_write(sender)}
+        if doubtful:
+            rosters |= await self._members.reload(doubtful)
+        return rosters
+
+
+def refusal(draft: Draft, rosters: dict[str, Roster]) -> PabalError | None:
+    """Why the sender may not write there; None if they may."""
+    roster = rosters.get(draft.arrival.chat)
+    if roster is None:
+        return NotFound("there is no such chat", code="unknown_chat")
+    if not roster.may_write(draft.arrival.sender):
+        return Forbidden("only present members with the right to write may send to a chat", code="not_a_writer")
+    return None

@@ -1,0 +1,72 @@
+"""Claims: what members and the broker say about who has received and seen what, merged until it is stored.
+
+Pure. One claim per (chat, user), whatever number of acknowledgements it is made of: watermarks only rise, so the highest says it all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from chat.envelopes import Ack, DeliveredMark
+from chat.ports import Delivery
+
+Key = tuple[str, str]
+"""(chat, user)"""
+
+
+@dataclass(slots=True)
+class Claim:
+    """One member's claim.
+
+    Attributes:
+        acks: the member's own publishes, to be settled with it.
+    """
+
+    delivered: int = 0
+    seen: int = 0
+    acks: list[Delivery] = field(default_factory=list)
+
+    @property
+    def highest(self) -> int:
+        """The highest `seq` that is claimed."""
+        return max(self.delivered, self.seen)
+
+
+@dataclass(slots=True)
+class Claims:
+    """The claims of one interval.
+
+    Attributes:
+        reports: the broker's publishes on `$events/delivered`, to be settled when all is stored.
+    """
+
+    by_key: dict[Key, Claim] = field(default_factory=dict)
+    reports: list[Delivery] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.by_key or self.reports)
+
+    def ack(self, key: Key, ack: Ack, delivery: Delivery) -> None:
+        """A member's own acknowledgement."""
+        claim = self.by_key.setdefault(key, Claim())
+        claim.delivered = max(claim.delivered, ack.delivered or 0)
+        claim.seen = max(claim.seen, ack.seen or 0)
+        claim.acks.append(delivery)
+
+    def report(self, marks: Iterable[DeliveredMark], delivery: Delivery) -> None:
+        """The broker's report of PUBACKs."""
+        for mark in marks:
+            claim = self.by_key.setdefault((mark.chat, mark.user), Claim())
+            claim.delivered = max(claim.delivered, mark.seq)
+        self.reports.append(delivery)
+
+    def chats(self) -> set[str]:
+        """The chats that are claimed about."""
+        return {chat for chat, _ in self.by_key}
+
+    def deliveries(self) -> Iterable[Delivery]:
+        """Everything that waits to be settled."""
+        yield from self.reports
+        for claim in self.by_key.values():
+            yield from claim.acks

@@ -1,0 +1,319 @@
+"""The commit of a batch: repeats found, `seq` and `n` given, one majority write, and what the two fences say about it.
+
+It may be run again with the same batch at any time, and that is its answer to every doubt: after a fault it is not known what was
+stored, so the heads are forgotten, and in the next run the store tells which messages are there already (repeats, with their first
+`seq`) and which slots are holes (`bridge.order`). A crash at any point is the same as such a fault, with the run in another process.
+
+The caller keeps the chats of a batch to itself until the commit returns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+
+from bridge import admission, rights
+from bridge.decode import Draft
+from bridge.members import Roster
+from bridge.metrics import Metrics
+from bridge.order import ChatHead, Order
+from bridge.pushes import Pushes
+from bridge.repeats import Recent, Stored, stored
+from chat.envelopes import Event, Send
+from chat.errors import Conflict, PabalError, Unavailable
+from chat.models import Head
+from chat.ports import Inserted, MessageStore
+
+Answer = Stored | PabalError
+
+_CONFLICT_TRIES = 10
+"""Another bridge that writes to the same chats all the time is something to back off from."""
+
+_CONFLICT_PAUSE = 0.01
+"""Seconds per try: the other one's write must reach the majority before it can be seen."""
+
+_event_of = msgspec.json.Decoder(Event)
+
+
+@dataclass(slots=True)
+class Committed:
+    """What became of a batch.
+
+    Attributes:
+        answers: one per draft: the stored event (a repeat's first one), or why it was refused.
+        voids: events that fill holes, to be fanned out as well.
+        marked: ids of the stored messages that carry a push mark.
+    """
+
+    answers: list[Answer]
+    voids: list[Stored] = field(default_factory=list)
+    marked: list[str] = field(default_factory=list)
+
+    def __add__(self, other: Committed) -> Committed:
+        return Committed(self.answers + other.answers, self.voids + other.voids, self.marked + other.marked)
+
+
+class Commit:
+    """Stores batches.
+
+    Args:
+        messages: the store.
+        order: heads of chats.
+        recent: repeats.
+        pushes: decides who gets a push mark.
+        touched: told the new head of each chat that was written to.
+        now: the wall clock, UTC.
+    """
+
+    def __init__(
+        self,
+        messages: MessageStore,
+        *,
+        order: Order,
+        recent: Recent,
+        pushes: Pushes,
+        metrics: Metrics,
+        touched: Callable[[str, Head, datetime], None],
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._messages = messages
+        self._order = order
+        self._recent = recent
+        self._pushes = pushes
+        self._metrics = metrics
+        self._touched = touched
+        self._now = now
+
+    async def store(self, drafts: Sequence[Draft], rosters: dict[str, Roster]) -> Committed:
+        """Store what is new, in the order of `drafts` within each chat.
+
+        Raises:
+            Unavailable: nothing is known; run it again with the same drafts.
+            BadInput: the store can't hold one of them; nothing of the last write was stored.
+        """
+        batch = _Batch(drafts, rosters)
+        chats = {draft.arrival.chat for draft in drafts}
+        try:
+            await self._look_up(batch)
+            await self._write(batch, chats)
+            await self._rewrite(batch)
+        except BaseException:
+            self._order.forget(chats)
+            raise
+        committed = batch.committed()
+        self._remember(committed)
+        return committed
+
+    async def _look_up(self, batch: _Batch) -> None:
+        """Find what is stored already: repeats, and the targets of edits, deletes and reactions."""
+        wanted: set[str] = set()
+        for draft in batch.drafts:
+            send = draft.send
+            known = self._recent.get(send.id)
+            if known is None:
+                wanted.add(send.id)
+            else:
+                batch.known[send.id] = known
+            if send.target is not None:
+                wanted.add(send.target)
+        found = await self._messages.by_ids(list(wanted))
+        batch.known.update({id_: stored(event, repeat=True) for id_, event in found.items()})
+        batch.targets.update({id_: rights.target_of(event) for id_, event in found.items()})
+        batch.sort()
+
+    async def _write(self, batch: _Batch, chats: Iterable[str]) -> None:
+        """Insert until every fresh draft has a slot."""
+        pending = batch.fresh
+        for attempt in range(_CONFLICT_TRIES):
+            heads, voids = await self._order.load(chats)
+            batch.voids += map(stored, voids)
+            if not pending:
+                return
+            events = self._events(batch, pending, heads)
+            marks = self._pushes.marks(events, batch.rosters)
+            answers = await self._messages.insert(events, push=marks)
+            if marks:
+                pairs = zip(events, answers, strict=True)
+                batch.marked += [event.id for event, answer in pairs if answer.stored and event.id in marks]
+            pending, uncertain = self._take(batch, pending, events, answers, heads)
+            if not uncertain:
+                return
+            # A slot was taken by another bridge, or stays empty below stored ones: reading the head again settles both.
+            self._order.forget(uncertain)
+            if pending:
+                await asyncio.sleep(_CONFLICT_PAUSE * (attempt + 1))
+        if pending:
+            raise Unavailable("another bridge keeps writing to the same chats")
+
+    def _events(self, batch: _Batch, pending: Sequence[int], heads: dict[str, ChatHead]) -> list[Event]:
+        """The events of the pending drafts, with the next `seq` and `n` of their chats."""
+        now = self._now()
+        now = now.replace(microsecond=now.microsecond // 1000 * 1000)
+        nexts = {chat: (head.seq, head.n) for chat, head in heads.items()}
+        events: list[Event] = []
+        for index in pending:
+            draft = batch.drafts[index]
+            chat, send = draft.arrival.chat, draft.send
+            seq, n = nexts[chat]
+            seq, n = seq + 1, n + (send.type == "message")
+            nexts[chat] = (seq, n)
+            at = heads[chat].stamp(now, edits=send.type in ("edit", "delete"))
+            events.append(_event(send, chat, draft.arrival.sender, seq, n, at))
+        return events
+
+    def _take(
+        self,
+        batch: _Batch,
+        pending: Sequence[int],
+        events: Sequence[Event],
+        answers: Sequence[Inserted],
+        heads: dict[str, ChatHead],
+    ) -> tuple[list[int], set[str]]:
+        """Sort out one insert: the drafts that need another slot, and the chats whose head is uncertain."""
+        again: list[int] = []
+        failed: set[str] = set()
+        uncertain: set[str] = set()
+        for index, event, answer in zip(pending, events, answers, strict=True):
+            if answer.stored:
+                batch.answers[index] = stored(event)
+                if event.chat in failed:
+                    uncertain.add(event.chat)  # a hole below this one
+                else:
+                    heads[event.chat].advance(event.seq, event.n)
+                continue
+            failed.add(event.chat)
+            if answer.seq_taken:
+                uncertain.add(event.chat)
+                again.append(index)
+            elif answer.taken_by is not None:
+                batch.repeat(index, stored(answer.taken_by, repeat=True))
+        self._metrics.seq_taken.inc(len(again))
+        return again, uncertain
+
+    async def _rewrite(self, batch: _Batch) -> None:
+        """Bring history in line with edits and deletes, also with those stored before: their rewrite may have been lost in a crash.
+
+        The stored event counts, not what was sent this time. An old edit never undoes a newer one: the store compares times.
+        """
+        for draft, answer in zip(batch.drafts, batch.answers, strict=True):
+            if draft.send.type not in ("edit", "delete") or not isinstance(answer, Stored):
+                continue
+            event = _event_of.decode(answer.payload)
+            if event.target is None or not batch.owns(event.target, event.sender, event.chat):
+                continue
+            if event.type == "edit":
+                await self._messages.rewrite(event.target, body=event.body, edited_at=event.at, deleted_at=None)
+            elif event.type == "delete":
+                await self._messages.rewrite(event.target, body=None, edited_at=None, deleted_at=event.at)
+
+    def _remember(self, committed: Committed) -> None:
+        newest: dict[str, Stored] = {}
+        fresh = 0
+        for answer in [*committed.answers, *committed.voids]:
+            if not isinstance(answer, Stored):
+                continue
+            self._recent.add(answer)
+            if answer.repeat:
+                self._metrics.repeats.inc()
+                continue
+            fresh += 1
+            known = newest.get(answer.chat)
+            if known is None or known.seq < answer.seq:
+                newest[answer.chat] = answer
+        for chat, event in newest.items():
+            self._touched(chat, Head(event.seq, event.n), event.at)
+        self._metrics.stored.inc(fresh)
+        self._metrics.voids.inc(len(committed.voids))
+
+
+class _Batch:
+    """The working state of one run."""
+
+    def __init__(self, drafts: Sequence[Draft], rosters: dict[str, Roster]) -> None:
+        self.drafts = drafts
+        self.rosters = rosters
+        self.known: dict[str, Stored] = {}
+        self.targets: dict[str, rights.Target] = {}
+        self.answers: list[Answer | None] = [None] * len(drafts)
+        self.fresh: list[int] = []
+        self.voids: list[Stored] = []
+        self.marked: list[str] = []
+        self._firsts: dict[str, int] = {}
+        self._copies: list[tuple[int, int]] = []
+
+    def sort(self) -> None:
+        """Answer what can be answered without a write; the rest is `fresh`."""
+        for index, draft in enumerate(self.drafts):
+            send, arrival = draft.send, draft.arrival
+            first = self._firsts.setdefault(send.id, index)
+            if first != index:
+                self._copies.append((index, first))
+                continue
+            known = self.known.get(send.id)
+            if known is not None:
+                self.repeat(index, known)
+                continue
+            error = admission.refusal(draft, self.rosters)
+            if error is None and send.target is not None:
+                target = self.targets.get(send.target) or self._earlier(send.target)
+                error = rights.refusal(send, sender=arrival.sender, chat=arrival.chat, target=target)
+            if error is not None:
+                self.answers[index] = error
+            else:
+                self.fresh.append(index)
+
+    def repeat(self, index: int, known: Stored) -> None:
+        """The id of a draft is stored already: by the same sender in the same chat it is a repeat, else it is taken."""
+        arrival = self.drafts[index].arrival
+        if known.sender == arrival.sender and known.chat == arrival.chat:
+            self.answers[index] = replace(known, repeat=True)
+        else:
+            self.answers[index] = Conflict("this message id belongs to another message", code="id_taken")
+
+    def owns(self, target: str, sender: str, chat: str) -> bool:
+        """Whether a target is stored, and is a message of `sender` in `chat`."""
+        first = self._firsts.get(target)
+        if first is not None:
+            answer = self.answers[first]
+            return isinstance(answer, Stored) and (answer.sender, answer.chat) == (sender, chat)
+        found = self.targets.get(target)
+        return found is not None and (found.sender, found.chat, found.type) == (sender, chat, "message")
+
+    def committed(self) -> Committed:
+        """All answers, with those of copies within the batch."""
+        for index, first in self._copies:
+            answer = self.answers[first]
+            if isinstance(answer, Stored):
+                self.repeat(index, answer)
+            else:
+                self.answers[index] = answer
+        return Committed([answer for answer in self.answers if answer is not None], self.voids, self.marked)
+
+    def _earlier(self, target: str) -> rights.Target | None:
+        """A message that came earlier in this batch."""
+        index = self._firsts.get(target)
+        if index is None or index not in self.fresh:
+            return None
+        draft = self.drafts[index]
+        return rights.Target(draft.arrival.chat, draft.arrival.sender, draft.send.type)
+
+
+def _event(send: Send, chat: str, sender: str, seq: int, n: int, at: datetime) -> Event:
+    return Event(
+        type=send.type,
+        id=send.id,
+        chat=chat,
+        seq=seq,
+        n=n,
+        sender=sender,
+        at=at,
+        body=send.body,
+        target=send.target,
+        reply_to=send.reply_to,
+        mentions=send.mentions,
+        expires_at=None if send.expires_in is None else at + timedelta(seconds=send.expires_in),
+    )

@@ -1,0 +1,104 @@
+"""Fan-out: stored events back to the broker, in order of `seq` within each chat.
+
+What is stored is delivered (P2), so an event is sent again until the broker has taken it. When the link fails, everything that was on
+its way fails with it; it is sent again in the order in which it was sent first, and what is new stands in line behind it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Iterable, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from adapters.backoff import Backoff
+from bridge.metrics import Metrics
+from bridge.repeats import Stored
+from chat import topics
+from chat.errors import Unavailable
+from chat.ports import Link, Published
+
+MARK = "mark"
+"""The user property that tells the broker which `seq` a subscriber's PUBACK stands for."""
+
+_NEVER = frozenset({0x90, 0x95, 0x99})
+"""Topic name invalid, packet too large, payload format invalid: the same packet is refused for ever, and must not hold up what comes
+behind it. Members find the event by sync. (`filters.size` keeps events below the broker's limit, so this takes a misconfiguration.)"""
+
+_log = structlog.get_logger("fan_out")
+
+
+@dataclass(slots=True)
+class Flight:
+    """Events on their way, and the broker's answers to come; no answers: they have not been sent yet."""
+
+    events: Sequence[Stored]
+    answers: Sequence[Awaitable[Published]]
+
+
+class FanOut:
+    """Publishes events on `chats/{chat}/messages`.
+
+    Args:
+        link: to the broker.
+    """
+
+    def __init__(self, link: Link, metrics: Metrics) -> None:
+        self._link = link
+        self._metrics = metrics
+        self._recovering = 0
+        self._turn = asyncio.Lock()
+
+    def start(self, events: Iterable[Stored]) -> Flight:
+        """Send events, now and in this order; `finish` tells when the broker has them.
+
+        Within a chat they must be in order of `seq`, and every chat's flights must be started in order.
+        """
+        events = list(events)
+        return Flight(events, [] if self._recovering else self._publish(events))
+
+    async def finish(self, flight: Flight) -> None:
+        """Return when the broker has taken every event of the flight, however often they have to be sent."""
+        left = await self._failed(flight) if flight.answers else flight.events
+        if not left:
+            return
+        self._recovering += 1
+        try:
+            # The lock is fair: whose flight started first is here first, and is sent again first.
+            while left:
+                async with self._turn:
+                    await self._link_up()
+                    again = Flight(left, self._publish(left))
+                left = await self._failed(again)
+        finally:
+            self._recovering -= 1
+
+    def _publish(self, events: Sequence[Stored]) -> list[Awaitable[Published]]:
+        publish = self._link.publish
+        return [
+            publish(topics.messages(event.chat), event.payload, properties={MARK: str(event.seq)}) for event in events
+        ]
+
+    async def _link_up(self) -> None:
+        self._metrics.retries.labels("fan_out").inc()
+        backoff = Backoff(first=0.02, most=1.0)
+        await asyncio.sleep(backoff.next())
+        while not self._link.connected:  # noqa: ASYNC110 - the port has no event for it
+            await asyncio.sleep(backoff.next())
+
+    async def _failed(self, flight: Flight) -> list[Stored]:
+        """The events of a flight that are to be sent again."""
+        left: list[Stored] = []
+        for event, answer in zip(flight.events, flight.answers, strict=True):
+            try:
+                published = await answer
+            except Unavailable:
+                left.append(event)
+                continue
+            if published.reason_code in _NEVER:
+                self._metrics.fan_out_refused.inc()
+                _log.error("event.refused_by_broker", chat=event.chat, seq=event.seq, reason_code=published.reason_code)
+            elif published.reason_code >= 0x80:
+                left.append(event)
+        return left

@@ -1,0 +1,284 @@
+"""Ingest: the life of a batch of messages, from the link and back.
+
+    offer ─► gather ─► decode, filter ─► commit (exclusive per chat) ─► fan-out and sender's watermark ─► settle
+
+There is no timer: while batches commit, the next one gathers. A few commits are under way at once, never two of one chat; a chat
+is free for its next batch as soon as its events are stored and on their way out, in order.
+
+A crash at any point is harmless, because the publisher has no PUBACK before the last step and sends again (P4):
+before the commit nothing has happened; after it the repeat is recognised, fanned out again and settled; a watermark that was raised or
+an event that was fanned out twice is the same as once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import structlog
+
+from adapters.backoff import Backoff
+from bridge.admission import Admission
+from bridge.commit import Commit, Committed
+from bridge.dead_letters import DeadLetters
+from bridge.decode import Draft, read
+from bridge.fanout import FanOut
+from bridge.filters import Chain
+from bridge.gather import Arrival, Gatherer
+from bridge.members import Roster
+from bridge.metrics import Metrics
+from bridge.pushes import Pushes
+from bridge.receipts import Receipts
+from bridge.rejects import Refusal, Rejects
+from bridge.repeats import Stored
+from bridge.trouble import trouble
+from chat.errors import PabalError, Unavailable
+from chat.ports import Delivery
+
+PER_CHAT = 256
+"""Messages of one chat in one batch at most; see `order.WINDOW`."""
+
+T = TypeVar("T")
+
+_log = structlog.get_logger("ingest")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of the ingest.
+
+    Attributes:
+        batch: messages per batch.
+        batches: commits under way at once.
+        waiting: messages that wait for a batch; the link's receive maximum keeps them below it.
+        max_bytes: of one payload.
+        tries: of a message that fails unexpectedly.
+    """
+
+    batch: int = 512
+    batches: int = 3
+    waiting: int = 20_000
+    max_bytes: int = 64 * 1024
+    tries: int = 3
+
+
+@dataclass(slots=True)
+class _Outcome:
+    """A batch after its commit: who is to be settled how."""
+
+    stored: list[tuple[Arrival, Stored]] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
+    committed: Committed = field(default_factory=lambda: Committed([]))
+    rosters: dict[str, Roster] = field(default_factory=dict)
+
+
+class Ingest:
+    """Takes messages from the link and sees them through.
+
+    Args:
+        chain: filters.
+        admission: who may write.
+        commit: stores batches.
+        fan_out: publishes what is stored.
+        receipts: told of the senders' own watermarks.
+        rejects: tells senders what was refused.
+        pushes: sends the jobs of marked messages.
+        dead_letters: parks what can't be processed.
+        limits: see `Limits`.
+    """
+
+    def __init__(
+        self,
+        *,
+        chain: Chain,
+        admission: Admission,
+        commit: Commit,
+        fan_out: FanOut,
+        receipts: Receipts,
+        rejects: Rejects,
+        pushes: Pushes,
+        dead_letters: DeadLetters,
+        metrics: Metrics,
+        limits: Limits,
+    ) -> None:
+        self._chain = chain
+        self._admission = admission
+        self._commit = commit
+        self._fan_out = fan_out
+        self._receipts = receipts
+        self._rejects = rejects
+        self._pushes = pushes
+        self._dead_letters = dead_letters
+        self._metrics = metrics
+        self._limits = limits
+        self._gather = Gatherer(batch=limits.batch, per_chat=PER_CHAT, bound=limits.waiting)
+        self._committing = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
+        self._loop = asyncio.get_running_loop()
+
+    # -- the way in ------------------------------------------------------------------------------------------------
+
+    def offer(self, delivery: Delivery, *, chat: str, sender: str) -> None:
+        """Take one message; it is settled when its batch is through. `start` begins with what was offered.
+
+        Offered after `close`, it is left unsettled: the broker gives it to another bridge when this one disconnects.
+        """
+        if self._closed:
+            return
+        if not self._gather.add(Arrival(delivery, chat, sender, self._loop.time())):
+            # Only possible when the link was lost and brought new messages while those of before still wait.
+            full = Unavailable("too many messages wait")
+            delivery.settle(full.reason_code, full.reason, full.code)
+            self._metrics.refused.labels(full.code).inc()
+
+    def start(self) -> None:
+        """Begin batches with what waits, as many as may be under way."""
+        while self._committing < self._limits.batches and not self._closed:
+            batch = self._gather.take()
+            if not batch:
+                break
+            self._committing += 1
+            task = asyncio.create_task(self._run(batch))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        self._metrics.waiting.set(len(self._gather))
+
+    async def close(self, *, patience: float) -> None:
+        """Take nothing more; let what is under way come through, for at most so many seconds."""
+        self._closed = True
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=patience)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # -- a batch ---------------------------------------------------------------------------------------------------
+
+    async def _run(self, batch: Sequence[Arrival]) -> None:
+        try:
+            try:
+                outcome = await self._store(batch)
+                flight = self._fan_out.start(_in_order(outcome.committed))
+            finally:
+                self._committing -= 1
+                self._gather.release({arrival.chat for arrival in batch})
+                self.start()
+            # The two don't depend on each other: both are about events that are stored, and neither hurts without the other.
+            await asyncio.gather(self._fan_out.finish(flight), self._raise_watermarks(outcome))
+            await self._settle(outcome)
+            self._metrics.settled_seconds.observe(self._loop.time() - batch[0].at)
+            await self._pushes.send(outcome.committed.marked)
+        except Exception as error:  # noqa: BLE001 - unforeseen by definition; the other batches must pass
+            _log.error("batch.failed", messages=len(batch), **trouble(error))
+            _give_back(batch)
+
+    async def _store(self, batch: Sequence[Arrival]) -> _Outcome:
+        """Decode, filter and commit; returns when every message of the batch is stored or refused."""
+        started = self._loop.time()
+        outcome = _Outcome()
+        drafts: list[Draft] = []
+        for arrival in batch:
+            message_id: str | None = None
+            try:
+                draft = read(arrival, max_bytes=self._limits.max_bytes)
+                message_id = draft.send.id
+                self._chain.check(draft)
+                drafts.append(draft)
+            except PabalError as error:
+                outcome.refusals.append(_refusal(arrival, error, message_id))
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is this message's own: its neighbours must pass (P9)
+                parked = await self._park(arrival, message_id, error, tries=1)
+                outcome.refusals.append(_refusal(arrival, parked, message_id))
+        if drafts:
+            outcome.committed = await self._commit_all(drafts, outcome)
+            for draft, answer in zip(drafts, outcome.committed.answers, strict=True):
+                if isinstance(answer, Stored):
+                    outcome.stored.append((draft.arrival, answer))
+                else:
+                    outcome.refusals.append(_refusal(draft.arrival, answer, draft.send.id))
+        done = self._loop.time()
+        self._metrics.batch_size.observe(len(batch))
+        self._metrics.commit_seconds.observe(done - started)
+        self._metrics.stored_seconds.observe(done - batch[0].at)
+        return outcome
+
+    async def _commit_all(self, drafts: Sequence[Draft], outcome: _Outcome) -> Committed:
+        """Commit until it is done: through transient faults with patience, past a poison message by halving the batch.
+
+        Acknowledgements are held back meanwhile, so that what waits is bounded by the link's receive maximum.
+        """
+        backoff = Backoff(first=0.02, most=2.0)
+        tries = 0
+        while True:
+            try:
+                rosters = await self._admission.rosters(drafts)
+                outcome.rosters.update(rosters)
+                return await self._commit.store(drafts, rosters)
+            except Unavailable as error:
+                self._metrics.retries.labels("commit").inc()
+                _log.warning("commit.retried", messages=len(drafts), reason=error.reason)
+            except Exception as error:  # noqa: BLE001 - one of the messages is poison, whatever it does to the store
+                if len(drafts) > 1:
+                    middle = len(drafts) // 2
+                    first = await self._commit_all(drafts[:middle], outcome)
+                    return first + await self._commit_all(drafts[middle:], outcome)
+                if isinstance(error, PabalError) and not error.ours:
+                    return Committed([error])
+                tries += 1
+                _log.error("message.failed", id=drafts[0].send.id, tries=tries, **trouble(error))
+                if tries >= self._limits.tries:
+                    draft = drafts[0]
+                    return Committed([await self._park(draft.arrival, draft.send.id, error, tries=tries)])
+            await asyncio.sleep(backoff.next())
+
+    async def _park(self, arrival: Arrival, message_id: str | None, error: Exception, *, tries: int) -> PabalError:
+        return await self._insist(
+            "park", lambda: self._dead_letters.park(arrival, message_id=message_id, error=error, tries=tries)
+        )
+
+    async def _raise_watermarks(self, outcome: _Outcome) -> None:
+        """Whoever sends has received and seen everything up to that."""
+        sent: dict[tuple[str, str], Stored] = {}
+        for _, event in outcome.stored:
+            key = (event.chat, event.sender)
+            newest = sent.get(key)
+            if newest is None or newest.seq < event.seq:
+                sent[key] = event
+        if sent:
+            await self._insist("watermarks", lambda: self._receipts.sent(list(sent.values()), outcome.rosters))
+
+    async def _settle(self, outcome: _Outcome) -> None:
+        for arrival, _ in outcome.stored:
+            arrival.delivery.settle(0, None, None)
+        if outcome.refusals:
+            await self._rejects.tell(outcome.refusals)
+
+    async def _insist(self, step: str, call: Callable[[], Awaitable[T]]) -> T:
+        backoff = Backoff(first=0.02, most=2.0)
+        while True:
+            try:
+                return await call()
+            except Unavailable as error:
+                self._metrics.retries.labels(step).inc()
+                _log.warning("ingest.retried", step=step, reason=error.reason)
+            await asyncio.sleep(backoff.next())
+
+
+def _in_order(committed: Committed) -> list[Stored]:
+    """What is to be fanned out, rising within each chat (repeats have their old place)."""
+    events = [answer for answer in committed.answers if isinstance(answer, Stored)]
+    return sorted([*events, *committed.voids], key=lambda event: event.seq)
+
+
+def _refusal(arrival: Arrival, error: PabalError, message_id: str | None) -> Refusal:
+    return Refusal(arrival.delivery, error, arrival.sender, arrival.chat, message_id)
+
+
+def _give_back(batch: Sequence[Arrival]) -> None:
+    """Something unforeseen: tell the senders to try again, so that nothing stays in the window for ever."""
+    error = Unavailable("the message could not be processed now")
+    for arrival in batch:
+        arrival.delivery.settle(error.reason_code, error.reason, error.code)

@@ -1,0 +1,184 @@
+"""Who is in a chat, cached: the roster of each chat that has been in use lately, with the watermarks of its members.
+
+Rosters are cut by invalidation messages, all of them when messages may have been missed, and each after a minute in any case.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+
+from chat.envelopes import Invalidation
+from chat.ids import is_device
+from chat.models import Member
+from chat.permissions import WRITERS
+from chat.ports import ChatStore, Invalidations
+from chat.watermarks import Watermark
+
+MAX_CHATS = 10_000
+MAX_MEMBERS = 500_000
+"""Rosters kept, and members in all of them: about 300 MB at most. The ones longest unused go first."""
+
+LIFETIME = 60.0
+"""Seconds: an invalidation may be lost, and then this is how long somebody who left can look present."""
+
+_AT_ONCE = 16
+"""Chats that are loaded at the same time."""
+
+
+class Roster:
+    """The present members of one chat.
+
+    Args:
+        members: as stored.
+        loaded_at: seconds of the cache's clock.
+
+    Attributes:
+        people: those who are not devices: they read, so they count for receipts and pushes.
+    """
+
+    __slots__ = ("_members", "loaded_at", "people")
+
+    def __init__(self, members: Iterable[Member], loaded_at: float) -> None:
+        self._members = {member.user: member for member in members}
+        self.people = [user for user in self._members if not is_device(user)]
+        self.loaded_at = loaded_at
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def __contains__(self, user: str) -> bool:
+        return user in self._members
+
+    def may_write(self, user: str) -> bool:
+        """Whether `user` is present in a role that writes."""
+        member = self._members.get(user)
+        return member is not None and member.role in WRITERS
+
+    def seen(self, user: str) -> int:
+        """The `seen` watermark of a present member."""
+        return self._members[user].seen_seq
+
+    def watermark(self, user: str) -> Watermark:
+        """How far a present member has come, as far as this bridge knows (never further than is stored)."""
+        member = self._members[user]
+        return Watermark(delivered=max(member.delivered_seq, member.seen_seq), seen=member.seen_seq)
+
+    def raised(self, user: str, *, delivered: int, seen: int) -> None:
+        """A watermark has been stored."""
+        member = self._members.get(user)
+        if member is not None:
+            member.delivered_seq = max(member.delivered_seq, delivered)
+            member.seen_seq = max(member.seen_seq, seen)
+
+    def reached(self, seq: int) -> tuple[int, int]:
+        """How many people have received, and have seen, everything up to `seq`."""
+        marks = [self.watermark(user) for user in self.people]
+        return sum(m.delivered >= seq for m in marks), sum(m.seen >= seq for m in marks)
+
+
+class Members:
+    """Rosters by chat.
+
+    Args:
+        chats: where they are loaded from.
+        clock: seconds that only rise.
+    """
+
+    def __init__(
+        self,
+        chats: ChatStore,
+        *,
+        max_chats: int = MAX_CHATS,
+        max_members: int = MAX_MEMBERS,
+        lifetime: float = LIFETIME,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._chats = chats
+        self._max_chats = max_chats
+        self._max_members = max_members
+        self._lifetime = lifetime
+        self._clock = clock
+        self._rosters: OrderedDict[str, Roster] = OrderedDict()
+        self._total = 0
+        self._loading: dict[str, object] = {}
+
+    async def rosters(self, chats: Iterable[str]) -> dict[str, Roster]:
+        """The rosters of the chats that exist; a chat that does not is absent.
+
+        Raises:
+            Unavailable: the store does not answer.
+        """
+        found: dict[str, Roster] = {}
+        missing: list[str] = []
+        oldest = self._clock() - self._lifetime
+        for chat in chats:
+            roster = self._rosters.get(chat)
+            if roster is None or roster.loaded_at < oldest:
+                missing.append(chat)
+            else:
+                self._rosters.move_to_end(chat)
+                found[chat] = roster
+        if missing:
+            found |= await self._load(missing)
+        return found
+
+    async def reload(self, chats: Iterable[str]) -> dict[str, Roster]:
+        """The same, from the store: for somebody who is not in the roster but may have joined a moment ago."""
+        return await self._load(list(chats))
+
+    def invalidate(self, chat: str | None) -> None:
+        """Forget one roster, or all of them; also those that are just being loaded, which may have been read before the change."""
+        if chat is None:
+            self._rosters.clear()
+            self._loading.clear()
+            self._total = 0
+        else:
+            self._loading.pop(chat, None)
+            self._forget(chat)
+
+    async def listen(self, invalidations: Invalidations) -> None:
+        """Follow the invalidation messages until cancelled."""
+        async for message in invalidations.listen():
+            self.apply(message)
+
+    def apply(self, message: Invalidation | None) -> None:
+        """One invalidation message; None: some may have been missed."""
+        if message is None:
+            self.invalidate(None)
+        elif message.kind == "member":
+            self.invalidate(message.chat)
+
+    async def _load(self, chats: Sequence[str]) -> dict[str, Roster]:
+        token = object()
+        self._loading.update(dict.fromkeys(chats, token))
+        now = self._clock()
+        found: dict[str, Roster] = {}
+        try:
+            existing = list(await self._chats.get_many(chats))
+            for start in range(0, len(existing), _AT_ONCE):
+                some = existing[start : start + _AT_ONCE]
+                lists = await asyncio.gather(*(self._chats.members(chat) for chat in some))
+                found.update({chat: Roster(members, now) for chat, members in zip(some, lists, strict=True)})
+            for chat, roster in found.items():
+                if self._loading.get(chat) is token:
+                    self._keep(chat, roster)
+        finally:
+            for chat in chats:
+                if self._loading.get(chat) is token:
+                    del self._loading[chat]
+        return found
+
+    def _keep(self, chat: str, roster: Roster) -> None:
+        self._forget(chat)
+        self._rosters[chat] = roster
+        self._total += len(roster)
+        while len(self._rosters) > self._max_chats or (self._total > self._max_members and len(self._rosters) > 1):
+            self._forget(next(iter(self._rosters)))
+
+    def _forget(self, chat: str) -> None:
+        roster = self._rosters.pop(chat, None)
+        if roster is not None:
+            self._total -= len(roster)

@@ -1,0 +1,171 @@
+"""The head of each chat, in memory: which `seq` and `n` come next (P3).
+
+The store is the truth, and its unique index on (chat, seq) is the fence: a head in memory may be behind when another bridge
+has written meanwhile, and then it is forgotten and read again. Whenever a head is read, the slots just below it are checked, and a
+hole is filled with a `void` event. That is the one place where voids come from: a slot that failed while later ones of its batch
+were stored, and a bridge that was killed before it could fill one, are the same case.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+
+from chat.envelopes import Event
+from chat.ids import new_message_id
+from chat.models import Head
+from chat.ports import MessageStore
+
+VOID_SENDER = "svc-bridge"
+
+MAX_CHATS = 20_000
+"""Heads kept (about 2 KB each); the ones longest unused go first and are read again when they are needed."""
+
+WINDOW = 512
+"""Slots below the head that are checked for holes. A hole can't be older than the last batch of its chat, and a batch has fewer
+messages of one chat than this (`ingest.PER_CHAT`)."""
+
+_REMEMBERED = 64
+"""Newest slots whose `n` is kept: receipts are nearly always about these."""
+
+_AT_ONCE = 16
+
+
+class ChatHead:
+    """The newest stored slot of a chat, and the `n` of the slots before it."""
+
+    __slots__ = ("_ns", "at", "edited_at", "n", "seq")
+
+    def __init__(self, seq: int, n: int) -> None:
+        self.seq = seq
+        self.n = n
+        self.at = datetime.min.replace(tzinfo=UTC)
+        self.edited_at = self.at
+        self._ns: deque[int] = deque(maxlen=_REMEMBERED)
+
+    def advance(self, seq: int, n: int) -> None:
+        """The next slot is stored."""
+        if seq != self.seq + 1:
+            self._ns.clear()
+        self.seq = seq
+        self.n = n
+        self._ns.append(n)
+
+    def n_at(self, seq: int) -> int | None:
+        """The `n` of a slot; None when it is not kept."""
+        if seq == self.seq:
+            return self.n
+        back = self.seq - seq + 1
+        return self._ns[-back] if 0 < back <= len(self._ns) else None
+
+    def stamp(self, now: datetime, *, edits: bool) -> datetime:
+        """The time of the next event: never before the one before it, and an edit's is after that of every earlier edit.
+
+        (An edit that is applied again must be older than one that came after it, or it would undo that one.)
+        """
+        self.at = max(self.at, now)
+        if edits:
+            self.at = self.edited_at = max(self.at, self.edited_at + timedelta(milliseconds=1))
+        return self.at
+
+
+class Order:
+    """Heads by chat.
+
+    Args:
+        messages: the truth.
+        now: the wall clock, UTC.
+    """
+
+    def __init__(
+        self,
+        messages: MessageStore,
+        *,
+        max_chats: int = MAX_CHATS,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._messages = messages
+        self._max_chats = max_chats
+        self._now = now
+        self._heads: OrderedDict[str, ChatHead] = OrderedDict()
+
+    def known(self, chat: str) -> ChatHead | None:
+        """The head, if it is in memory."""
+        return self._heads.get(chat)
+
+    def forget(self, chats: Iterable[str]) -> None:
+        """Something about these chats is uncertain: read their heads again before they are used."""
+        for chat in chats:
+            self._heads.pop(chat, None)
+
+    async def load(self, chats: Iterable[str]) -> tuple[dict[str, ChatHead], list[Event]]:
+        """The heads of `chats`, and the voids that were stored to fill holes below them.
+
+        Raises:
+            Unavailable: the store does not answer.
+        """
+        found: dict[str, ChatHead] = {}
+        missing: list[str] = []
+        for chat in chats:
+            head = self._heads.get(chat)
+            if head is None:
+                missing.append(chat)
+            else:
+                self._heads.move_to_end(chat)
+                found[chat] = head
+        voids = await self._read(missing, found) if missing else []
+        return found, voids
+
+    async def heal(self, chat: str) -> list[Event]:
+        """Fill the holes below a chat's head, for somebody who reads it; the heads in memory stay as they are.
+
+        Raises:
+            Unavailable: the store does not answer.
+        """
+        return await self._fill(chat, await self._messages.head(chat))
+
+    async def _read(self, chats: Sequence[str], found: dict[str, ChatHead]) -> list[Event]:
+        heads = await self._messages.heads(chats)
+        voids: list[Event] = []
+        for start in range(0, len(chats), _AT_ONCE):
+            some = chats[start : start + _AT_ONCE]
+            for chat, filled in zip(
+                some, await asyncio.gather(*(self._fill(chat, heads[chat]) for chat in some)), strict=True
+            ):
+                voids += filled
+                found[chat] = self._keep(chat, heads[chat])
+        return voids
+
+    def _keep(self, chat: str, head: Head) -> ChatHead:
+        kept = self._heads[chat] = ChatHead(head.seq, head.n)
+        if len(self._heads) > self._max_chats:
+            self._heads.popitem(last=False)
+        return kept
+
+    async def _fill(self, chat: str, head: Head) -> list[Event]:
+        """Put voids into the holes between the stored slots of the window."""
+        if head.seq <= 1:
+            return []
+        window = range(max(1, head.seq - WINDOW + 1), head.seq + 1)
+        ns = await self._messages.n_at(chat, window)
+        if len(ns) == len(window):
+            return []
+        holes = _holes(chat, ns, window, self._now())
+        # Another bridge may fill the same hole at the same time: then the slot is taken, and that is as good.
+        answers = await self._messages.insert(holes)
+        return [void for void, answer in zip(holes, answers, strict=True) if answer.stored]
+
+
+def _holes(chat: str, ns: dict[int, int], window: range, at: datetime) -> list[Event]:
+    """A void for each missing slot above the lowest stored one; its `n` is that of the slot before it."""
+    voids: list[Event] = []
+    n: int | None = 0 if window.start == 1 else None
+    for seq in window:
+        here = ns.get(seq)
+        if here is not None:
+            n = here
+        elif n is not None:
+            voids.append(Event("void", new_message_id(), chat, seq, n, VOID_SENDER, at))
+    return voids

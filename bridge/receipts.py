@@ -1,0 +1,278 @@
+"""Receipts: claims become watermarks (P6), coalesced, and one log row per real move.
+
+Order of the steps, and why a crash between any two is harmless: the rows first (the log ignores a row that it has, and the first time
+is the true one), then the watermarks (`$max`), then the acknowledgements; until those the claims come again. Members are told last;
+an update that is lost with this process is made good by the next move.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import structlog
+
+from adapters.backoff import Backoff
+from bridge.claims import Claims, Key
+from bridge.members import Members, Roster
+from bridge.metrics import Metrics
+from bridge.order import Order
+from bridge.receipt_updates import ReceiptUpdates
+from bridge.rejects import Refusal, Rejects
+from bridge.repeats import Stored
+from bridge.trouble import trouble
+from chat.envelopes import Delivered, decode, read_ack
+from chat.errors import Forbidden, PabalError, Unavailable
+from chat.models import Receipt, Watermarks
+from chat.ports import ChatStore, Delivery, MessageStore, ReceiptStore
+from chat.watermarks import Watermark, raise_to
+
+_log = structlog.get_logger("receipts")
+
+
+@dataclass(slots=True)
+class _Move:
+    key: Key
+    before: Watermark
+    after: Watermark
+
+
+class Receipts:
+    """Collects claims and stores them.
+
+    Args:
+        chats: where watermarks are stored.
+        log: where their moves are logged.
+        messages: asked for heads and `n` that are not in memory.
+        members: the rosters: who may claim, and from where they rise.
+        order: heads in memory.
+        updates: tells the members.
+        rejects: tells whose claim is refused.
+        every: seconds that claims are collected.
+        now: the wall clock, UTC.
+    """
+
+    def __init__(
+        self,
+        *,
+        chats: ChatStore,
+        log: ReceiptStore,
+        messages: MessageStore,
+        members: Members,
+        order: Order,
+        updates: ReceiptUpdates,
+        rejects: Rejects,
+        metrics: Metrics,
+        every: float = 0.2,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._chats = chats
+        self._receipts = log
+        self._messages = messages
+        self._members = members
+        self._order = order
+        self._updates = updates
+        self._rejects = rejects
+        self._metrics = metrics
+        self._every = every
+        self._now = now
+        self._claims = Claims()
+        self._sent: dict[Key, int] = {}
+        self._refusals: list[Refusal] = []
+        self._something = asyncio.Event()
+
+    # -- the way in ------------------------------------------------------------------------------------------------
+
+    def offer_ack(self, delivery: Delivery, *, chat: str, user: str) -> None:
+        """Take a member's acknowledgement; it is settled when the watermark is stored."""
+        try:
+            ack = read_ack(delivery.payload)
+        except PabalError as error:
+            self._refusals.append(Refusal(delivery, error, user, chat))
+        else:
+            self._claims.ack((chat, user), ack, delivery)
+        self._something.set()
+
+    def offer_delivered(self, delivery: Delivery) -> None:
+        """Take the broker's report of what subscribers have acknowledged."""
+        try:
+            marks = decode(delivery.payload, Delivered).marks
+        except PabalError as error:
+            _log.error("delivered.unreadable", reason=error.reason)
+            delivery.settle(error.reason_code, error.reason, error.code)
+            return
+        self._claims.report(marks, delivery)
+        self._something.set()
+
+    async def sent(self, events: Sequence[Stored], rosters: dict[str, Roster]) -> None:
+        """Senders have received and seen everything up to what they sent: store that now; log and tell it with the next flush.
+
+        Args:
+            events: at most one per (chat, sender).
+
+        Raises:
+            Unavailable: the store does not answer; nothing or all of it happened.
+        """
+        moves: list[tuple[Roster, Stored]] = []
+        for event in events:
+            roster = rosters.get(event.chat)
+            if roster is not None and event.sender in roster and roster.seen(event.sender) < event.seq:
+                moves.append((roster, event))
+        if not moves:
+            return
+        await self._chats.raise_watermarks(
+            [Watermarks(event.chat, event.sender, event.seq, event.seq, event.n) for _, event in moves]
+        )
+        self._metrics.watermarks.inc(len(moves))
+        for roster, event in moves:
+            key = (event.chat, event.sender)
+            roster.raised(event.sender, delivered=event.seq, seen=event.seq)
+            self._sent[key] = max(self._sent.get(key, 0), event.seq)
+        self._something.set()
+
+    # -- the way out -----------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Store what was collected, interval by interval, until cancelled."""
+        while True:
+            await self._something.wait()
+            await asyncio.sleep(self._every)
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Store, settle and tell what was collected, however long the store takes to answer."""
+        self._something.clear()
+        claims, self._claims = self._claims, Claims()
+        sent, self._sent = self._sent, {}
+        refusals, self._refusals = self._refusals, []
+        backoff = Backoff(first=0.05, most=2.0)
+        at = self._now()
+        while True:
+            try:
+                await self._store(claims, sent, refusals, at)
+                await self._updates.publish()
+            except Unavailable as error:
+                self._metrics.retries.labels("receipts").inc()
+                _log.warning("receipts.retried", reason=error.reason)
+                await asyncio.sleep(backoff.next())
+                continue
+            except Exception as error:  # noqa: BLE001 - whatever it is, later receipts must pass (P9)
+                _log.error("receipts.failed", claims=len(claims.by_key), **trouble(error))
+                _give_back(claims.deliveries())
+            break
+        if self._updates:
+            self._something.set()  # the link was down
+
+    async def _store(self, claims: Claims, sent: dict[Key, int], refusals: list[Refusal], at: datetime) -> None:
+        rosters = await self._rosters(claims)
+        moves = await self._moves(claims, rosters)
+        rows = [Receipt(chat, user, "seen", seq, at) for (chat, user), seq in sent.items()]
+        for move in moves:
+            chat, user = move.key
+            if move.after.delivered > move.before.delivered:
+                rows.append(Receipt(chat, user, "delivered", move.after.delivered, at))
+            if move.after.seen > move.before.seen:
+                rows.append(Receipt(chat, user, "seen", move.after.seen, at))
+        if rows:
+            await self._receipts.append(rows)
+        if moves:
+            await self._chats.raise_watermarks(await self._watermarks(moves))
+            self._metrics.watermarks.inc(len(moves))
+        for move in moves:
+            rosters[move.key[0]].raised(move.key[1], delivered=move.after.delivered, seen=move.after.seen)
+            self._updates.add(move.key, move.after)
+        for key, seq in sent.items():
+            self._updates.add(key, Watermark(delivered=seq, seen=seq))
+        self._settle(claims, rosters, refusals)
+        if refusals:
+            await self._rejects.tell(refusals)
+
+    async def _rosters(self, claims: Claims) -> dict[str, Roster]:
+        """The rosters; where somebody acknowledges who is not in one, it is read anew: they may have joined a moment ago."""
+        if not claims.by_key:
+            return {}
+        rosters = await self._members.rosters(claims.chats())
+        doubtful = {
+            chat
+            for (chat, user), claim in claims.by_key.items()
+            if claim.acks and chat in rosters and user not in rosters[chat]
+        }
+        if doubtful:
+            rosters |= await self._members.reload(doubtful)
+        return rosters
+
+    async def _moves(self, claims: Claims, rosters: dict[str, Roster]) -> list[_Move]:
+        """The claims that really raise a watermark, cut at what the chat has."""
+        lasts = await self._lasts(claims, rosters)
+        moves: list[_Move] = []
+        for (chat, user), claim in claims.by_key.items():
+            roster = rosters.get(chat)
+            if roster is None or user not in roster:
+                continue
+            before = roster.watermark(user)
+            after = raise_to(before, last=lasts[chat], delivered=claim.delivered, seen=claim.seen)
+            if after != before:
+                moves.append(_Move((chat, user), before, after))
+        return moves
+
+    async def _lasts(self, claims: Claims, rosters: dict[str, Roster]) -> dict[str, int]:
+        """The newest `seq` per chat; asked of the store where memory has none, or a claim passes it (another bridge may have written)."""
+        highest: defaultdict[str, int] = defaultdict(int)
+        for (chat, _), claim in claims.by_key.items():
+            highest[chat] = max(highest[chat], claim.highest)
+        lasts: dict[str, int] = {}
+        for chat in rosters:
+            head = self._order.known(chat)
+            if head is not None and highest[chat] <= head.seq:
+                lasts[chat] = head.seq
+        unknown = [chat for chat in rosters if chat not in lasts]
+        if unknown:
+            lasts |= {chat: head.seq for chat, head in (await self._messages.heads(unknown)).items()}
+        return lasts
+
+    async def _watermarks(self, moves: Sequence[_Move]) -> list[Watermarks]:
+        """What is stored, with the `n` of what was seen."""
+        ns: dict[tuple[str, int], int] = {}
+        missing: defaultdict[str, list[int]] = defaultdict(list)
+        for move in moves:
+            chat, seen = move.key[0], move.after.seen
+            head = self._order.known(chat)
+            n = 0 if seen == 0 else head.n_at(seen) if head is not None else None
+            if n is None:
+                missing[chat].append(seen)
+            else:
+                ns[chat, seen] = n
+        for chat, seqs in missing.items():
+            found = await self._messages.n_at(chat, seqs)
+            for seq in seqs:
+                ns[chat, seq] = found[seq] if seq in found else await self._n_below(chat, seq)
+        return [
+            Watermarks(*move.key, move.after.delivered, move.after.seen, ns[move.key[0], move.after.seen])
+            for move in moves
+        ]
+
+    async def _n_below(self, chat: str, seq: int) -> int:
+        """The `n` of a slot that is not stored (yet): that of the newest one below it."""
+        below = await self._messages.before(chat, seq, 1)
+        return below[0].n if below else 0
+
+    @staticmethod
+    def _settle(claims: Claims, rosters: dict[str, Roster], refusals: list[Refusal]) -> None:
+        for report in claims.reports:
+            report.settle(0, None, None)
+        for (chat, user), claim in claims.by_key.items():
+            if chat in rosters and user in rosters[chat]:
+                for ack in claim.acks:
+                    ack.settle(0, None, None)
+            else:
+                error = Forbidden("only present members acknowledge what is in a chat", code="not_a_member")
+                refusals += [Refusal(ack, error, user, chat) for ack in claim.acks]
+
+
+def _give_back(deliveries: Iterable[Delivery]) -> None:
+    error = Unavailable("the receipt could not be processed now")
+    for delivery in deliveries:
+        delivery.settle(error.reason_code, error.reason, error.code)

@@ -1,0 +1,51 @@
+"""Settings of the bridge: environment variables `PABAL_…`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from chat.envelopes import MAX_SEND_BYTES
+
+
+class Settings(BaseSettings):
+    """What the bridge can be told from outside. Times are seconds.
+
+    Attributes:
+        bridge_instance: tells several bridges apart (client id `svc-bridge:{instance}`).
+        bridge_receive_maximum: messages that may be unsettled at once: what the bridge holds in memory is bounded by it.
+        bridge_batch: messages in one write at most.
+        bridge_batches: writes under way at once.
+        bridge_receipts_every: watermark moves are coalesced for so long.
+        bridge_receipts_named: chats of up to so many people see each other's watermarks by name, larger ones as counts.
+        bridge_rate: messages per second of one sender, once `bridge_burst` is used up.
+        bridge_tries: a message that fails unexpectedly is tried so often before it goes to dead letters.
+        bridge_drain: how long SIGTERM waits for what is under way.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="PABAL_", extra="ignore")
+
+    mongo_url: str = "mongodb://127.0.0.1:27117/?replicaSet=pabal"
+    mongo_database: str = "pabal"
+    valkey_url: str = "redis://127.0.0.1:6479/0"
+    log_level: str = "info"
+    log_format: Literal["console", "json"] = "console"
+    mqtt_host: str = "127.0.0.1"
+    mqtt_port: int = 1883
+    link_secret_file: Path
+
+    bridge_http: str = "127.0.0.1:9102"
+    bridge_instance: str | None = Field(default=None, pattern=r"^[A-Za-z0-9._-]{1,64}$")
+    bridge_max_send_bytes: int = Field(default=MAX_SEND_BYTES, ge=1)
+    bridge_receive_maximum: int = Field(default=10_000, ge=1, le=65_535)
+    bridge_batch: int = Field(default=512, ge=1, le=10_000)
+    bridge_batches: int = Field(default=3, ge=1, le=16)
+    bridge_receipts_every: float = Field(default=0.2, gt=0, le=10)
+    bridge_receipts_named: int = Field(default=100, ge=0)
+    bridge_rate: float = Field(default=5_000.0, gt=0)
+    bridge_burst: float = Field(default=10_000.0, ge=1)
+    bridge_tries: int = Field(default=3, ge=1, le=20)
+    bridge_drain: float = Field(default=8.0, ge=0)

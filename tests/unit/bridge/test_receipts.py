@@ -1,0 +1,209 @@
+"""Receipts: claims become watermarks (P6)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from chat import topics
+from chat.envelopes import Body
+from chat.errors import Unavailable
+from chat.ids import new_message_id
+from chat.models import Chat, ChatKind, Member, Role
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    while not condition():
+        await asyncio.sleep(0.002)
+
+
+async def watermark(world: Any, chat: str, user: str) -> tuple[int, int, int]:
+    member = await world.stores.chats.member(chat, user)
+    return member.delivered_seq, member.seen_seq, member.seen_n
+
+
+async def ack(world: Any, chat: str, user: str, **marks: int) -> Any:
+    return await world.publish(topics.ack(chat, user), marks)
+
+
+async def messages(world: Any, count: int) -> None:
+    for _ in range(count):
+        assert (await world.send("c1", "user1")).reason_code == 0
+
+
+async def test_an_acknowledgement_is_settled_when_it_is_stored_and_told(world: Any) -> None:
+    await messages(world, 3)
+    assert (await ack(world, "c1", "user2", delivered=3)).reason_code == 0
+    assert await watermark(world, "c1", "user2") == (3, 0, 0)
+    assert (await ack(world, "c1", "user2", seen=2)).reason_code == 0
+    assert await watermark(world, "c1", "user2") == (3, 2, 2)
+    await until(
+        lambda: any(m == {"user": "user2", "delivered": 3, "seen": 2} for u in world.receipts("c1") for m in u["marks"])
+    )
+    rows = await world.stores.receipts.reached("c1", 1, 3)
+    assert [(row.kind, row.seq) for row in rows if row.user == "user2"] == [("seen", 2), ("delivered", 3)]
+
+
+@pytest.mark.parametrize(
+    ("marks", "expected"),
+    [
+        ({"delivered": 999}, (3, 0, 0)),
+        ({"seen": 999}, (3, 3, 3)),
+        ({"delivered": 1, "seen": 2}, (2, 2, 2)),
+        ({"delivered": 0}, (0, 0, 0)),
+    ],
+)
+async def test_claims_are_cut_to_what_is_there(
+    world: Any, marks: dict[str, int], expected: tuple[int, int, int]
+) -> None:
+    await messages(world, 3)
+    assert (await ack(world, "c1", "user2", **marks)).reason_code == 0
+    assert await watermark(world, "c1", "user2") == expected
+
+
+async def test_watermarks_never_fall_and_what_is_no_move_leaves_no_row(world: Any) -> None:
+    await messages(world, 3)
+    await ack(world, "c1", "user2", seen=3)
+    before = await world.stores.receipts.reached("c1", 1, 9)
+    for marks in ({"delivered": 1}, {"seen": 2}, {"delivered": 3, "seen": 1}, {"seen": 3}):
+        assert (await ack(world, "c1", "user2", **marks)).reason_code == 0
+    assert await watermark(world, "c1", "user2") == (3, 3, 3)
+    assert await world.stores.receipts.reached("c1", 1, 9) == before
+
+
+async def test_seen_n_counts_messages_only(world: Any) -> None:
+    id_ = new_message_id()
+    await world.send("c1", "user1", id_=id_)
+    for _ in range(3):
+        await world.send("c1", "user1", type="reaction", target=id_, body=Body(emoji="👍"))
+    await world.send("c1", "user1")
+    await ack(world, "c1", "user2", seen=4)
+    assert await watermark(world, "c1", "user2") == (4, 4, 1)
+
+
+async def test_a_bridge_that_did_not_store_the_events_knows_them_from_the_store(make_world: Callable[..., Any]) -> None:
+    first = await make_world()
+    await messages(first, 100)
+    second = await make_world(first.stores)
+    assert (await ack(second, "c1", "user2", seen=7)).reason_code == 0
+    assert await watermark(second, "c1", "user2") == (7, 7, 7)
+    await messages(first, 1)
+    assert (await ack(second, "c1", "user2", seen=101)).reason_code == 0
+    assert await watermark(second, "c1", "user2") == (101, 101, 101)
+
+
+async def test_the_brokers_reports_are_receipts_of_delivery(world: Any) -> None:
+    await messages(world, 5)
+    report = {"marks": [["c1", "user2", 4], ["c1", "user9", 5], ["nowhere", "user2", 1], ["c1", "user2", 3]]}
+    assert (await world.publish(topics.event("delivered"), report)).reason_code == 0
+    assert await watermark(world, "c1", "user2") == (4, 0, 0)
+    assert (await world.publish(topics.event("delivered"), b"nonsense")).reason_code == 0x99
+
+
+async def test_many_claims_are_one_write(world: Any) -> None:
+    await messages(world, 20)
+    calls: list[Any] = []
+    real = world.stores.chats.raise_watermarks
+
+    async def raise_watermarks(moves: Any) -> None:
+        calls.append(moves)
+        await real(moves)
+
+    world.stores.chats.raise_watermarks = raise_watermarks
+    answers = await asyncio.gather(*(ack(world, "c1", "user2", seen=seq) for seq in range(1, 21)))
+    assert {answer.reason_code for answer in answers} == {0}
+    assert [[(move.user, move.seen_seq, move.seen_n) for move in moves] for moves in calls] == [[("user2", 20, 20)]]
+
+
+@pytest.mark.parametrize(("chat", "user"), [("c1", "user3"), ("nowhere", "user1")])
+async def test_whoever_is_no_member_acknowledges_nothing(world: Any, chat: str, user: str) -> None:
+    await messages(world, 1)
+    answer = await ack(world, chat, user, seen=1)
+    assert (answer.reason_code, answer.code) == (0x87, "not_a_member")
+    assert await world.stores.chats.member(chat, user) is None or (await watermark(world, chat, user)) == (1, 1, 1)
+    assert [reject["code"] for reject in world.inbox(user)] == ["not_a_member"]
+
+
+@pytest.mark.parametrize("raw", [b"", b"nonsense", b"{}", b'{"seen":-1}', b'{"seen":"1"}', b'{"seen":1,"x":2}'])
+async def test_acknowledgements_that_can_not_be_read(world: Any, raw: bytes) -> None:
+    await messages(world, 1)
+    assert (await world.publish(topics.ack("c1", "user2"), raw)).reason_code == 0x99
+    assert await watermark(world, "c1", "user2") == (0, 0, 0)
+
+
+async def test_a_member_of_a_moment_ago_may_acknowledge(world: Any) -> None:
+    await messages(world, 1)
+    await world.stores.chats.add_member(Member("c1", "user4", Role.READER, datetime.now(UTC)))
+    assert (await ack(world, "c1", "user4", delivered=1)).reason_code == 0
+    assert await watermark(world, "c1", "user4") == (1, 0, 0)
+
+
+async def test_the_log_is_written_before_the_watermark(world: Any) -> None:
+    """So that no crash leaves a message SEEN without a time; a claim that comes again adds no second row."""
+    await messages(world, 1)
+    failures = [Unavailable("killed between the two")]
+    real = world.stores.chats.raise_watermarks
+    rows_then: list[int] = []
+
+    async def raise_watermarks(moves: Any) -> None:
+        if failures:
+            rows_then.append(len([r for r in await world.stores.receipts.reached("c1", 1, 1) if r.user == "user2"]))
+            raise failures.pop()
+        await real(moves)
+
+    world.stores.chats.raise_watermarks = raise_watermarks
+    assert (await ack(world, "c1", "user2", seen=1)).reason_code == 0
+    assert rows_then == [2]
+    rows = [r for r in await world.stores.receipts.reached("c1", 1, 1) if r.user == "user2"]
+    assert sorted(row.kind for row in rows) == ["delivered", "seen"]
+
+
+async def test_large_chats_get_counts(make_world: Callable[..., Any]) -> None:
+    world = await make_world(bridge_receipts_named=3)
+    now = datetime.now(UTC)
+    people = [f"p{k}" for k in range(5)]
+    members = [Member("big", user, Role.MEMBER, now) for user in [*people, "dev-x"]]
+    await world.stores.chats.create(Chat("big", ChatKind.GROUP, now, "p0"), members)
+    await world.send("big", "p0")
+    await ack(world, "big", "p1", delivered=1)
+    await ack(world, "big", "dev-x", delivered=1)
+    await ack(world, "big", "p2", seen=1)
+    await until(lambda: any(u.get("delivered") == 3 for u in world.receipts("big")))
+    last = world.receipts("big")[-1]
+    assert (last["seq"], last["delivered"], last["seen"]) == (1, 3, 2)
+    assert "marks" not in last
+
+
+async def test_a_senders_own_move_is_logged_and_told(world: Any) -> None:
+    await messages(world, 1)
+    await until(lambda: world.receipts("c1"))
+    assert world.receipts("c1")[0]["marks"] == [{"user": "user1", "delivered": 1, "seen": 1}]
+    rows = await world.stores.receipts.reached("c1", 1, 1)
+    assert [(row.user, row.kind, row.seq) for row in rows] == [("user1", "seen", 1)]
+
+
+async def test_updates_wait_for_the_link(world: Any) -> None:
+    await messages(world, 2)
+    await until(lambda: world.receipts("c1"))
+    told = len(world.receipts("c1"))
+    world.bridge.receipts._claims.report([], _settled())
+    world.bridge_link.up = False
+    from chat.envelopes import DeliveredMark  # noqa: PLC0415
+
+    world.bridge.receipts._claims.report([DeliveredMark("c1", "user2", 2)], _settled())
+    world.bridge.receipts._something.set()
+    while await watermark(world, "c1", "user2") != (2, 0, 0):
+        await asyncio.sleep(0.002)
+    assert len(world.receipts("c1")) == told
+    world.bridge_link.up = True
+    await until(lambda: len(world.receipts("c1")) > told)
+
+
+def _settled() -> Any:
+    from chat.ports import Delivery  # noqa: PLC0415
+
+    return Delivery(topics.event("delivered"), b"", 1, lambda _code, _reason, _name: None)
