@@ -54,7 +54,8 @@ class DeadLetters:
         # The error's type only: its text may quote the message.
         reason = f"{type(error).__module__}.{type(error).__qualname__}"
         letter = DeadLetter(
-            id=message_id or _stand_in(arrival),
+            # Ids are the senders' choice: nobody's letter may replace somebody else's.
+            id=f"{arrival.sender}:{message_id or _stand_in(arrival)}",
             topic=delivery.topic,
             payload=delivery.payload,
             reason=reason,

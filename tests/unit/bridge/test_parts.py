@@ -10,15 +10,18 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
 
 from adapters.memory import memory_stores
 from adapters.memory.presence import MemoryPresence
 from bridge.claims import Claims
+from bridge.dead_letters import DeadLetters
 from bridge.decode import Draft
 from bridge.filters.rate import Rate
 from bridge.filters.size import Size
 from bridge.gather import Arrival, Gatherer
 from bridge.members import Members
+from bridge.metrics import Metrics
 from bridge.order import ChatHead
 from bridge.presence import LIFETIME, Online
 from bridge.repeats import Recent, Stored
@@ -355,3 +358,13 @@ async def test_health(world: Any) -> None:
     assert world.bridge.health() == {"link": True, "store": True}
     world.bridge_link.up = False
     assert world.bridge.health()["link"] is False
+
+
+async def test_a_dead_letter_never_replaces_somebody_elses() -> None:
+    """Message ids are the senders' choice."""
+    store = memory_stores().dead_letters
+    letters = DeadLetters(store, Metrics(CollectorRegistry()))
+    for sender in ("user1", "user2", "user1"):
+        delivery = Delivery(f"chats/c1/send/{sender}", b"{}", 1, lambda *_: None)
+        await letters.park(Arrival(delivery, "c1", sender, 0.0), message_id="same", error=ValueError(), tries=3)
+    assert len(await store.page()) == 2
