@@ -101,6 +101,9 @@ class Broker:
     async def _check_will(self, identity: Identity, will: Will | None) -> None:
         if will is None:
             return
+        limits = self.core.limits
+        if len(will.topic) > limits.topic_length or will.topic.count("/") >= limits.topic_levels:
+            raise LoginRefused(Reason.TOPIC_NAME_INVALID, "the will's topic is too long or too deep")
         if will.qos > 1:
             raise LoginRefused(Reason.QOS_NOT_SUPPORTED, "a will of QoS 2 is not offered")
         (granted,) = await self.core.policy.decide(Action.PUBLISH, [(identity, will.topic)])

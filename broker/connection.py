@@ -23,6 +23,7 @@ from broker.subscribing import subscribe, unsubscribe
 from mqtt.codec import V5, Decoder, encode
 from mqtt.packets import (
     Auth,
+    ConnAck,
     Connect,
     Disconnect,
     Packet,
@@ -30,8 +31,13 @@ from mqtt.packets import (
     PingResp,
     Properties,
     PubAck,
+    PubComp,
     Publish,
+    PubRec,
+    PubRel,
+    SubAck,
     Subscribe,
+    UnsubAck,
     Unsubscribe,
     Will,
 )
@@ -140,7 +146,7 @@ class Connection:
         """Bytes came."""
         if self.state is State.CLOSED:
             return
-        self.last_heard = self.core.clock()
+        self.last_heard = self.core.now = self.core.clock()
         self.core.stats.bytes_in += len(data)
         packets = self._decoder.feed(data)
         if self._task is not None:
@@ -212,7 +218,7 @@ class Connection:
         """Handle packets in order, until one needs an answer from outside."""
         try:
             for position, packet in enumerate(packets):
-                answer = self._dispatch(packet)
+                answer = _HANDLERS[type(packet)](self, packet) if self.state is State.OPEN else self._first(packet)
                 if answer is not None:
                     rest = list(packets)[position + 1 :]
                     self._wait_for(answer, rest)
@@ -227,11 +233,6 @@ class Connection:
             self.close(Reason.UNSPECIFIED_ERROR)
         if self.alive and self._decoder.failure is not None:
             self._violated(self._decoder.failure)
-
-    def _dispatch(self, packet: Packet) -> Awaitable[None] | None:
-        if self.state is not State.OPEN:
-            return self._first(packet)
-        return _HANDLERS.get(type(packet), Connection.unexpected)(self, packet)
 
     def _wait_for(self, answer: Awaitable[None], rest: list[Packet]) -> None:
         self._waiting.extendleft(reversed(rest))
@@ -377,4 +378,8 @@ _HANDLERS: dict[type, Callable[[Connection, Any], Awaitable[None] | None]] = {
     Disconnect: Connection.disconnect,
     Connect: Connection.connect_again,
     Auth: Connection.authenticate_again,
+    **dict.fromkeys(
+        (ConnAck, PubRec, PubRel, PubComp, SubAck, UnsubAck, PingResp),
+        Connection.unexpected,
+    ),
 }

@@ -33,7 +33,9 @@ class Core:
         self.policy = policy
         self.limits = limits
         self.clock = clock
-        self.stats = Stats(clock())
+        self.now = clock()
+        """When the bytes at hand came, seconds of the clock: read once per read, not once per packet."""
+        self.stats = Stats(self.now)
         self.index: TopicIndex[Session, Subscription] = TopicIndex()
         self.retained = RetainedMessages(limits.retained)
         self.sessions: dict[str, Session] = {}
@@ -70,7 +72,7 @@ class Core:
 
     def run_timers(self) -> None:
         """Run what is due."""
-        now = self.clock()
+        now = self.now = self.clock()
         while self._timers and self._timers[0][0] <= now:
             heapq.heappop(self._timers)[2]()
 

@@ -66,9 +66,7 @@ class Ingest:
     def forward(self, connection: Connection, packet: Publish) -> None:
         """Hand a publish to the bridge; the publisher's PUBACK follows with the bridge's."""
         core, session = self._core, connection.session
-        message = make_message(
-            packet, publisher=session.client_id, service=connection.identity.service, now=core.clock()
-        )
+        message = make_message(packet, publisher=session.client_id, service=connection.identity.service, now=core.now)
         if packet.qos:
             name = session.ingest_id(packet.packet_id, dup=packet.dup, keep=connection.receive_maximum)
             connection.unanswered += 1
@@ -133,7 +131,7 @@ class Ingest:
     def _send(self, bridge: Session, subscription: Subscription, message: Message, origin: Origin | None) -> None:
         core = self._core
         qos = min(subscription.qos, message.qos)
-        outcome = bridge.deliver(message, qos, core.clock(), origin=origin)
+        outcome = bridge.deliver(message, qos, core.now, origin=origin)
         self._router.count(bridge, outcome)
         if outcome is not Outcome.SENT and outcome is not Outcome.QUEUED and origin is not None:
             origin.connection.settle(origin.packet_id, Reason.QUOTA_EXCEEDED, {"reason_string": "unavailable"})

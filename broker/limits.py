@@ -30,6 +30,8 @@ class Limits:
     """Messages waiting for one session, connected or away; what overflows heals by sync."""
     subscriptions: int = 5_000
     """Filters per session: a member of 2,000 chats needs two for each."""
+    topic_length: int = 1_024
+    """Characters of a topic or filter: the contract needs about 150, and caches hold thousands of them."""
     topic_levels: int = 32
     """Levels of a topic or filter: the contract needs five."""
     filters_per_subscribe: int = 5_000
@@ -52,7 +54,7 @@ class Limits:
     """Messages waiting for the bridge before publishers are no longer read."""
     ingest_wait: float = 5.0
     """How long an MQTT 3.1.1 publisher waits for a bridge that isn't there before it is disconnected to try again."""
-    grants_cached: int = 10_000
+    grants_cached: int = 5_000
     """Decisions remembered per session."""
 
 

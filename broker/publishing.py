@@ -39,7 +39,7 @@ def publish(connection: Connection, packet: Publish) -> Awaitable[None] | None:
         connection.broker.ingest.forward(connection, packet)
         return None
     message = make_message(
-        packet, publisher=connection.session.client_id, service=connection.identity.service, now=connection.core.clock()
+        packet, publisher=connection.session.client_id, service=connection.identity.service, now=connection.core.now
     )
     receivers = connection.broker.router.publish(message)
     if packet.qos:
@@ -59,8 +59,9 @@ def _count_unanswered(connection: Connection, packet: Publish) -> None:
 def _publish_unknown(connection: Connection, packet: Publish) -> Awaitable[None] | None:
     """A topic that this connection has not published to before."""
     topic = packet.topic
-    if not is_topic_name(topic) or topic.count("/") >= connection.core.limits.topic_levels:
-        raise ProtocolViolation(Reason.TOPIC_NAME_INVALID, "the topic name is empty or too deep")
+    limits = connection.core.limits
+    if not is_topic_name(topic) or len(topic) > limits.topic_length or topic.count("/") >= limits.topic_levels:
+        raise ProtocolViolation(Reason.TOPIC_NAME_INVALID, "the topic name is empty, too long or too deep")
     if topic.startswith("$") and not connection.identity.service:
         connection.remember(topic, granted=False)
         return publish(connection, packet)
@@ -134,7 +135,7 @@ def settle(connection: Connection, packet_id: int, reason: int, properties: Prop
 def acknowledged(connection: Connection, packet: PubAck) -> None:
     """A PUBACK: somebody may wait for it (ingest), or be told of it (delivery receipts)."""
     core, session = connection.core, connection.session
-    outgoing = session.acknowledge(packet.packet_id, core.clock())
+    outgoing = session.acknowledge(packet.packet_id, core.now)
     if session.out and not session.dirty:
         core.touch(session)
     if outgoing is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from broker.core import Core
 from mqtt.index import Match
 from mqtt.messages import Message
@@ -82,7 +84,7 @@ class Router:
     def deliver(self, message: Message, match: Match[Session, Subscription], *, shared: bool = True) -> int:
         """Deliver to the sessions of a match; how many there were."""
         core = self._core
-        now = core.clock()
+        now = core.now
         entries = _merged(match.entries, message.publisher) if match.overlaps else match.entries
         count = 0
         for session, subscription in entries:
@@ -101,7 +103,9 @@ class Router:
         """Deliver to one session under one subscription."""
         qos = min(message.qos, subscription.qos)
         retain = message.retain and subscription.retain_as_published
-        self.count(session, session.deliver(message, qos, now, retain=retain, identifiers=subscription.identifiers))
+        outcome = session.deliver(message, qos, now, retain=retain, identifiers=subscription.identifiers)
+        if outcome is not Outcome.QUEUED:
+            self.count(session, outcome)
 
     def count(self, session: Session, outcome: Outcome) -> None:
         """Account for what became of a delivery, and see that the session's output goes out."""
@@ -114,7 +118,7 @@ class Router:
 
     def send_retained(self, session: Session, subscription: Subscription) -> None:
         """Give a new subscription what is retained below its filter, with RETAIN set [MQTT-3.3.1-8]."""
-        now = self._core.clock()
+        now = self._core.now
         identifiers = subscription.identifiers
         for message in self._core.retained.find(subscription.topic_filter, now):
             qos = min(subscription.qos, message.qos)
@@ -125,7 +129,7 @@ def _available(session: Session) -> bool:
     return session.connected
 
 
-def _merged(entries: list[tuple[Session, Subscription]], publisher: str) -> list[tuple[Session, Subscription]]:
+def _merged(entries: Collection[tuple[Session, Subscription]], publisher: str) -> list[tuple[Session, Subscription]]:
     """One entry per session when several of its filters match: the highest QoS, every identifier [MQTT-3.3.4-2, -4]."""
     merged: dict[Session, Subscription] = {}
     for session, subscription in entries:

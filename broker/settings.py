@@ -23,6 +23,7 @@ class LimitSettings(BaseSettings):
     window: int = Field(DEFAULTS.window, ge=1, le=65_535)
     queue: int = Field(DEFAULTS.queue, ge=0)
     subscriptions: int = Field(DEFAULTS.subscriptions, ge=1)
+    topic_length: int = Field(DEFAULTS.topic_length, ge=256, le=65_535)
     topic_levels: int = Field(DEFAULTS.topic_levels, ge=5, le=128)
     session_expiry_max: int = Field(DEFAULTS.session_expiry_max, ge=0, le=0xFFFFFFFF)
     retained: int = Field(DEFAULTS.retained, ge=0)

@@ -47,7 +47,8 @@ def _valid(connection: Connection, item: Filter) -> bool:
     if shared and item.no_local:  # [MQTT-3.8.3-4]
         raise protocol_error("no local on a shared subscription")
     text = shared.topic_filter if shared else item.topic_filter
-    return is_topic_filter(text) and text.count("/") < connection.core.limits.topic_levels
+    limits = connection.core.limits
+    return is_topic_filter(text) and len(text) <= limits.topic_length and text.count("/") < limits.topic_levels
 
 
 def _grant(connection: Connection, packet: Subscribe, allowed: dict[str, bool]) -> None:

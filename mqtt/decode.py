@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from mqtt.packets import (
+    NONE,
     Auth,
     ConnAck,
     Connect,
@@ -46,8 +47,15 @@ _CONNACK_REASONS_V311 = (
     Reason.NOT_AUTHORIZED,
 )
 
+# Plain numbers: an IntEnum compares three times as slowly, and these are compared for each packet.
+_PUBLISH = int(PacketType.PUBLISH)
+_PUBACK = PacketType.PUBACK << 4
+
+CACHED_TOPIC = 256
+"""Longer topics are worked out each time they come: what is remembered of topics stays below 10 MB."""
+
 _topics: dict[bytes, str] = {}
-_MAX_TOPICS = 65_536
+_MAX_TOPICS = 16_384
 
 
 def read_packet(first: int, data: bytes, start: int, end: int, version: int) -> Packet:
@@ -64,8 +72,10 @@ def read_packet(first: int, data: bytes, start: int, end: int, version: int) -> 
         ProtocolViolation: malformed, or not allowed.
     """
     kind = first >> 4
-    if kind == PacketType.PUBLISH:
+    if kind == _PUBLISH:
         return _publish(first & 0x0F, data, start, end, version)
+    if first == _PUBACK and end - start == 2 and (packet_id := data[start] << 8 | data[start + 1]):
+        return PubAck(packet_id, 0, NONE)  # the other half of the hot path: a plain acknowledgement
     reader = _READERS.get(kind)
     if reader is None or (kind == PacketType.AUTH and version != V5):
         raise malformed(f"packet type {kind} is reserved")
@@ -104,7 +114,7 @@ def _publish(flags: int, data: bytes, pos: int, end: int, version: int) -> Publi
         pos += 2
     elif flags & 8:  # [MQTT-3.3.1-2]
         raise malformed("DUP is set on QoS 0")
-    properties: Properties = {}
+    properties = NONE
     if version == V5:
         if pos < end and not data[pos]:
             pos += 1
@@ -119,14 +129,15 @@ def _remember(raw: bytes) -> str:
     topic = decode_string(raw)
     if "+" in topic or "#" in topic:  # [MQTT-3.3.2-2]
         raise ProtocolViolation(Reason.TOPIC_NAME_INVALID, "a topic name holds a wildcard")
-    if len(_topics) >= _MAX_TOPICS:
-        _topics.clear()
-    _topics[raw] = topic
+    if len(raw) <= CACHED_TOPIC:
+        if len(_topics) >= _MAX_TOPICS:
+            _topics.clear()
+        _topics[raw] = topic
     return topic
 
 
 def _properties(reader: Reader, packet: int, version: int) -> Properties:
-    return read_properties(reader, packet) if version == V5 else {}
+    return read_properties(reader, packet) if version == V5 else NONE
 
 
 def _packet_id(reader: Reader) -> int:
@@ -193,7 +204,7 @@ def _ack(make: Callable[[int, int, Properties], Packet], kind: PacketType) -> Ca
     def read(reader: Reader, version: int) -> Packet:
         packet_id = _packet_id(reader)
         reason = reader.byte() if version == V5 and reader.left else 0
-        properties = _properties(reader, kind, version) if reader.left else {}
+        properties = _properties(reader, kind, version) if reader.left else NONE
         reader.finish()
         return make(packet_id, reason, properties)
 

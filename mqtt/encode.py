@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
-from mqtt.decode import V5, V311
+from mqtt.decode import CACHED_TOPIC, V5, V311
 from mqtt.packets import (
     Auth,
     ConnAck,
@@ -42,19 +43,25 @@ def frame(kind: PacketType, body: bytes, flags: int = 0) -> bytes:
     return bytes((kind << 4 | flags,)) + encode_varint(len(body)) + body
 
 
+_PUBLISH_BYTE = tuple(bytes((PacketType.PUBLISH << 4 | flags,)) for flags in range(16))
+_short_topic = lru_cache(maxsize=16_384)(encode_string)
+"""Topics repeat: their bytes are looked up, not encoded again. Only short ones, so that the cache stays below 10 MB."""
+
+
 def publish_parts(
-    topic: str, payload: bytes, *, qos: int, retain: bool, version: int, properties: Properties | None = None
+    topic: str, payload: bytes, qos: int, retain: bool, version: int, properties: Properties | None = None
 ) -> tuple[bytes, bytes]:
     """A PUBLISH without its packet id: what stands before it and what stands behind it.
 
     A fan-out encodes this once and puts each receiver's packet id between the two. With QoS 0 there is no packet id, and
     the two parts joined are the packet.
     """
-    name = encode_string(topic)
-    tail = (encode_properties(properties or {}) if version == V5 else b"") + payload
+    name = _short_topic(topic) if len(topic) <= CACHED_TOPIC else encode_string(topic)
+    tail = payload
+    if version == V5:
+        tail = encode_properties(properties) + payload if properties else b"\0" + payload
     length = len(name) + len(tail) + (2 if qos else 0)
-    head = bytes((PacketType.PUBLISH << 4 | qos << 1 | retain,)) + encode_varint(length) + name
-    return head, tail
+    return _PUBLISH_BYTE[qos << 1 | retain] + encode_varint(length) + name, tail
 
 
 def with_dup(head: bytes) -> bytes:

@@ -10,7 +10,7 @@ group: of each group one entry gets the message.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Collection, Hashable
 from typing import Generic, NamedTuple, TypeVar
 
 from mqtt.filters import split_shared
@@ -89,8 +89,8 @@ class Match(NamedTuple, Generic[K, V]):
     `overlaps` says that more than one filter matched, so that a key may stand in `entries` more than once.
     """
 
-    entries: list[tuple[K, V]]
-    groups: list[Group[K, V]]
+    entries: Collection[tuple[K, V]]
+    groups: Collection[Group[K, V]]
     overlaps: bool = False
 
 
@@ -156,8 +156,8 @@ class TopicIndex(Generic[K, V]):
             wild = self._walk(topic)
         if not wild:
             if exact is None:
-                return Match([], [])
-            return Match(list(exact.entries.items()), list(exact.groups.values()))
+                return Match((), ())
+            return Match(exact.entries.items(), exact.groups.values())  # views: the common case copies nothing
         entries: list[tuple[K, V]] = list(exact.entries.items()) if exact else []
         groups: list[Group[K, V]] = list(exact.groups.values()) if exact else []
         for leaf in wild:

@@ -52,9 +52,8 @@ class Message:
         key = version << 3 | qos << 1 | retain
         found = self._parts.get(key)
         if found is None:
-            found = self._parts[key] = publish_parts(
-                self.topic, self.payload, qos=qos, retain=retain, version=version, properties=self.properties
-            )
+            found = publish_parts(self.topic, self.payload, qos, retain, version, self.properties)
+            self._parts[key] = found
         return found
 
     def parts_now(

@@ -63,6 +63,10 @@ class Properties(TypedDict, total=False):
     shared_subscription_available: int
 
 
+NONE: Properties = {}
+"""No properties. Shared by all packets that were read without any: nobody writes into what was read."""
+
+
 @dataclass(slots=True)
 class Will:
     """What the server publishes for a client that goes without a word."""

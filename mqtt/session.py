@@ -69,7 +69,7 @@ class Outgoing:
 
     __slots__ = ("identifiers", "message", "origin", "retain")
 
-    def __init__(self, message: Message, *, retain: bool, identifiers: tuple[int, ...], origin: Any) -> None:
+    def __init__(self, message: Message, retain: bool, identifiers: tuple[int, ...], origin: Any) -> None:
         self.message = message
         self.retain = retain
         self.identifiers = identifiers
@@ -195,13 +195,13 @@ class Session:
             identifiers: subscription identifiers of the matching subscriptions.
             origin: see `Outgoing`; with one, the queue's limit does not count (the origin is slowed down instead).
         """
-        if message.expired(now):
+        if message.expires_at is not None and message.expired(now):
             return Outcome.EXPIRED
         if not qos:
             return self._deliver_qos0(message, now, retain=retain, identifiers=identifiers)
-        if self.connected and self._exceeds(message, identifiers, now):
+        if self.max_packet and self.connected and self._exceeds(message, identifiers, now):
             return Outcome.TOO_LARGE
-        outgoing = Outgoing(message, retain=retain, identifiers=identifiers, origin=origin)
+        outgoing = Outgoing(message, retain, identifiers, origin)
         if self.connected and len(self.inflight) < self.window and not self.queue:
             packet_id = self._take_id()
             self.inflight[packet_id] = outgoing
@@ -275,12 +275,11 @@ class Session:
 
     def _take_id(self) -> int:
         """A packet id that is not in use [MQTT-2.2.1-4]; there is one, as the window is at most their number."""
-        packet_id = self._next_id
-        while True:
+        packet_id = self._next_id % MAX_PACKET_ID + 1
+        while packet_id in self.inflight:
             packet_id = packet_id % MAX_PACKET_ID + 1
-            if packet_id not in self.inflight:
-                self._next_id = packet_id
-                return packet_id
+        self._next_id = packet_id
+        return packet_id
 
     # ---- incoming
 

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from mqtt.reasons import malformed
 
 MAX_VARINT = 268_435_455
@@ -94,6 +96,7 @@ def decode_string(raw: bytes) -> str:
     return text
 
 
+@lru_cache(maxsize=16_384)
 def encode_varint(value: int) -> bytes:
     """A variable byte integer, 0 to `MAX_VARINT`."""
     if value < 0x80:
