@@ -1,12 +1,13 @@
 # Pabal: `make up` runs all of it on this machine; `make help` names the rest.
 
 ARGS   ?=
+SECONDS ?= 60
 BIN    := .venv/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 
-.PHONY: help up test lint format docs bench lock audit clean
+.PHONY: help up test lint format docs bench fuzz lock audit clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -34,9 +35,13 @@ docs: .venv/dev.stamp ## write docs/asyncapi.yaml anew, from the topics and enve
 bench: .venv/dev.stamp ## measure the broker and the whole path, beside Mosquitto (ARGS=…)
 	$(BIN)/python -m bench $(ARGS)
 
+fuzz: .venv/fuzz.stamp ## look for bytes that the codec or the broker can't take (SECONDS=60 for each, ARGS=-jobs=2)
+	$(BIN)/python tests/fuzz/run.py codec -max_len=4096 -max_total_time=$(SECONDS) $(ARGS)
+	$(BIN)/python tests/fuzz/run.py broker -max_len=4096 -max_total_time=$(SECONDS) $(ARGS)
+
 lock: .venv/dev.stamp ## resolve pyproject.toml into requirements/ (ARGS=--upgrade for the newest versions)
 	$(COMPILE) --extra stack pyproject.toml -o requirements/stack.txt
-	$(COMPILE) --extra stack --extra dev -c requirements/stack.txt pyproject.toml -o requirements/dev.txt
+	$(COMPILE) --extra stack --extra amqtt --extra dev -c requirements/stack.txt pyproject.toml -o requirements/dev.txt
 
 audit: .venv/dev.stamp ## known vulnerabilities in what is locked (asks a service on the network)
 	@$(BIN)/pip-audit --require-hashes --disable-pip -r requirements/dev.txt \
@@ -60,6 +65,11 @@ COMPILE := $(BIN)/uv pip compile --quiet $(ARGS) --universal --python-version 3.
 	$(PIP) install --quiet --require-hashes -r requirements/dev.txt
 	$(PIP) install --quiet --no-deps --no-build-isolation -e .
 	@touch .venv/stack.stamp $@
+
+# atheris is no part of the development tools: it has wheels for some systems and Pythons only (Linux on x86-64 among them).
+.venv/fuzz.stamp: requirements/fuzz.txt | .venv/dev.stamp
+	$(PIP) install --quiet --require-hashes -r requirements/fuzz.txt
+	@touch $@
 
 .venv/bin/pip: # what venv makes last, so that an interrupted one is done again
 	@test -n "$(PYTHON)" || { echo 'Pabal needs Python 3.11 or later: there is none on PATH (or name it: make PYTHON=…)'; exit 1; }

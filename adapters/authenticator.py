@@ -5,6 +5,8 @@
 | `svc-…` | the service's secret, from the file of that name in the services directory |
 | `dev-…` | the device's secret, of which the store has the SHA-256 |
 | any other | an access token of that user (`adapters.tokens`) whose sign-in is alive |
+
+A client certificate that TLS has verified stands for the password of a service or device.
 """
 
 from __future__ import annotations
@@ -48,6 +50,10 @@ class ServiceSecrets:
     def proves(self, service: str, secret: bytes) -> bool:
         """Whether `secret` is the service's. On a wrong one the files are read anew, at most once a second."""
         return self._matches(service, secret) or (self._refresh() and self._matches(service, secret))
+
+    def knows(self, service: str) -> bool:
+        """Whether the service is one of ours."""
+        return bool(self._secrets.get(service)) or (self._refresh() and bool(self._secrets.get(service)))
 
     def _matches(self, service: str, secret: bytes) -> bool:
         known = self._secrets.get(service, b"")
@@ -105,6 +111,29 @@ class PolicyAuthenticator:
         if principal.id != username:
             raise Unauthenticated("the access token belongs to somebody else", code="invalid_token")
         return principal
+
+    async def certified(self, name: str, password: bytes | None) -> Principal:
+        """The principal that a verified client certificate names.
+
+        A device or service needs no more than that: it must be known, and not disabled. A user needs an access token too:
+        rights of a user hang on a sign-in, which can be ended.
+
+        Raises:
+            Unauthenticated: it names nobody who may come in.
+            Unavailable: a store does not answer.
+        """
+        if not is_principal(name):
+            raise Unauthenticated("the client certificate names nobody here")
+        if is_service(name):
+            if not self._services.knows(name):
+                raise Unauthenticated("the client certificate names nobody here")
+            return Principal(id=name, kind=PrincipalKind.SERVICE)
+        if not is_device(name):
+            return await self.authenticate(name, password)
+        found = await self._devices.get(name)
+        if found is None or found.disabled:
+            raise Unauthenticated("the client certificate names nobody here")
+        return Principal(id=name, kind=PrincipalKind.DEVICE, owner=found.owner)
 
     async def bearer(self, token: str) -> Principal:
         """The user whose access token this is, if the sign-in behind it is alive and the user is not disabled.

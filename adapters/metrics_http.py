@@ -1,15 +1,17 @@
 """`/metrics` (Prometheus text) and `/healthz` (JSON) for processes that have no web framework.
 
 One request per connection, GET and HEAD only: a scraper and a probe need no more. It listens on a port of its own, which
-is meant for the operator's network.
+is meant for the operator's network. What stands below `/admin/` is handed to a handler, if the process has one: it decides who may
+do what, also with DELETE. Request bodies are never read.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -25,22 +27,41 @@ REQUEST_SECONDS = 5.0
 RESPONSE_SECONDS = 10.0
 
 _log = structlog.get_logger("metrics_http")
-_REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed", 503: "Service Unavailable"}
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
+class Request:
+    """What was asked. `path` and `query` are still percent-encoded; names of `headers` are in lower case."""
+
+    method: str
+    path: str
+    query: str
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What is answered; `headers` beside those that every answer has."""
+
     status: int
     body: bytes
     content_type: str = "text/plain; charset=utf-8"
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+Handler = Callable[[Request], Answer]
+"""Answers what is below `ADMIN`. Called on the event loop: it must not block."""
+
+ADMIN = "/admin/"
 
 
 class MetricsServer:
     """A running endpoint; made by `serve`."""
 
-    def __init__(self, registry: CollectorRegistry, health: Health) -> None:
+    def __init__(self, registry: CollectorRegistry, health: Health, admin: Handler | None = None) -> None:
         self._registry = registry
         self._health = health
+        self._admin = admin
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
 
@@ -87,35 +108,47 @@ class MetricsServer:
                 head = await reader.readuntil(b"\r\n\r\n")
         except (asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             head = b""
-        method, path = _request_line(head)
-        answer = self._answer(method, path)
-        writer.write(_render(answer, head_only=method == "HEAD"))
+        request = _parse(head)
+        answer = self._answer(request)
+        writer.write(_render(answer, head_only=request is not None and request.method == "HEAD"))
         async with asyncio.timeout(RESPONSE_SECONDS):
             await writer.drain()
             writer.close()
             await writer.wait_closed()
 
-    def _answer(self, method: str, path: str) -> _Answer:
-        if not method:
-            return _Answer(400, b"not an HTTP request that is served here\n")
-        if method not in ("GET", "HEAD"):
-            return _Answer(405, b"only GET and HEAD\n")
-        if path == "/metrics":
-            return _Answer(200, generate_latest(self._registry), CONTENT_TYPE_PLAIN_0_0_4)
-        if path == "/healthz":
+    def _answer(self, request: Request | None) -> Answer:
+        if request is None:
+            return Answer(400, b"not an HTTP request that is served here\n")
+        if self._admin is not None and request.path.startswith(ADMIN):
+            return self._admin_answer(self._admin, request)
+        if request.method not in ("GET", "HEAD"):
+            return Answer(405, b"only GET and HEAD\n")
+        if request.path == "/metrics":
+            return Answer(200, generate_latest(self._registry), CONTENT_TYPE_PLAIN_0_0_4)
+        if request.path == "/healthz":
             return self._health_answer()
-        return _Answer(404, b"/metrics or /healthz\n")
+        return Answer(404, b"/metrics or /healthz\n")
 
-    def _health_answer(self) -> _Answer:
+    @staticmethod
+    def _admin_answer(admin: Handler, request: Request) -> Answer:
+        try:
+            return admin(request)
+        except Exception:  # noqa: BLE001 - the asker is told no more than that it failed
+            _log.exception("admin.failed")
+            return Answer(500, b"internal error\n")
+
+    def _health_answer(self) -> Answer:
         try:
             parts = self._health()
         except Exception:  # noqa: BLE001 - any fault of a probe is an answer: not well
             _log.exception("health.failed")
             parts = {"health": False}
-        return _Answer(200 if all(parts.values()) else 503, json.dumps(parts).encode(), "application/json")
+        return Answer(200 if all(parts.values()) else 503, json.dumps(parts).encode(), "application/json")
 
 
-async def serve(bind: str, registry: CollectorRegistry, health: Health) -> MetricsServer:
+async def serve(
+    bind: str, registry: CollectorRegistry, health: Health, *, admin: Handler | None = None
+) -> MetricsServer:
     """Serve `/metrics` of `registry` and `/healthz` until `close()`.
 
     `/healthz` answers 200 when every part is true, else 503; the JSON body holds the parts.
@@ -124,6 +157,7 @@ async def serve(bind: str, registry: CollectorRegistry, health: Health) -> Metri
         bind: `host:port`, `[::1]:port` for IPv6; port 0 takes any free one (see `MetricsServer.port`).
         registry: what to expose.
         health: see `Health`.
+        admin: see `Handler`; None when there is nothing below `/admin/`.
 
     Raises:
         OSError: the address can't be bound.
@@ -132,25 +166,29 @@ async def serve(bind: str, registry: CollectorRegistry, health: Health) -> Metri
     host, colon, port = bind.rpartition(":")
     if not colon or not port.isdecimal():
         raise ValueError(f"an address to listen on is host:port, not {bind!r}")
-    server = MetricsServer(registry, health)
+    server = MetricsServer(registry, health, admin)
     await server.start(host.strip("[]") or "127.0.0.1", int(port))
     return server
 
 
-def _request_line(head: bytes) -> tuple[str, str]:
-    """Method and path without its query; two empty words when it is no HTTP/1 request."""
-    words = head.partition(b"\r\n")[0].decode("latin-1").split(" ")
+def _parse(head: bytes) -> Request | None:
+    """The request; None when it is no HTTP/1 request."""
+    first, *lines = head.decode("latin-1").split("\r\n")
+    words = first.split(" ")
     if len(words) != 3 or not words[2].startswith("HTTP/1."):
-        return "", ""
-    return words[0], words[1].partition("?")[0]
+        return None
+    path, _, query = words[1].partition("?")
+    pairs = (line.partition(":") for line in lines if line)
+    return Request(words[0], path, query, {name.strip().lower(): value.strip() for name, _, value in pairs})
 
 
-def _render(answer: _Answer, *, head_only: bool) -> bytes:
+def _render(answer: Answer, *, head_only: bool) -> bytes:
+    more = "".join(f"{name}: {value}\r\n" for name, value in answer.headers.items())
     head = (
-        f"HTTP/1.1 {answer.status} {_REASONS[answer.status]}\r\n"
+        f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}\r\n"
         f"Content-Type: {answer.content_type}\r\n"
         f"Content-Length: {len(answer.body)}\r\n"
         "Cache-Control: no-store\r\n"
-        "Connection: close\r\n\r\n"
+        f"Connection: close\r\n{more}\r\n"
     )
     return head.encode() + (b"" if head_only else answer.body)

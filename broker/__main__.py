@@ -13,9 +13,11 @@ import uvloop
 from pydantic import ValidationError
 
 from adapters.logging import configure
-from broker.app import NotLoopback, chat_broker, check_loopback, open_broker
+from broker.amqtt_plugins import PluginProblem
+from broker.app import NotLoopback, chat_broker, check_loopback, open_broker, plugin_broker
 from broker.broker import Broker
-from broker.settings import BrokerSettings, LimitSettings, address
+from broker.options import add_listeners, listening
+from broker.settings import BrokerSettings, read_limits
 from chat.errors import Unavailable
 
 log = structlog.get_logger("broker")
@@ -28,10 +30,7 @@ def parser() -> argparse.ArgumentParser:
         description="An MQTT 3.1.1 and 5.0 broker. Settings are environment variables with the prefix PABAL_ "
         "(see broker/settings.py and broker/limits.py); the options below override them.",
     )
-    made.add_argument("--bind", action="append", metavar="HOST:PORT", help="MQTT over TCP (repeatable)")
-    made.add_argument(
-        "--bind-ws", action="append", metavar="HOST:PORT", help="MQTT over WebSocket, path /mqtt (repeatable)"
-    )
+    add_listeners(made)
     made.add_argument(
         "--open",
         action="store_true",
@@ -52,30 +51,42 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the broker; the exit code."""
     options = parser().parse_args(arguments)
     try:
-        settings, limits = BrokerSettings(), LimitSettings().limits()
-        binds = options.bind or ([settings.broker_tcp] if settings.broker_tcp and not options.bind_ws else [])
-        for bind in (*binds, *(options.bind_ws or [])):
-            address(bind)
-            if options.open:
-                check_loopback(bind)
+        settings = BrokerSettings()
+        limits = read_limits(settings.broker_limits_file)
+        where = listening(options, settings)
+        _check_policy(settings, opened=options.open)
+        if options.open:
+            for host, _ in where.addresses.all:
+                check_loopback(host)
     except (ValidationError, NotLoopback, ValueError) as error:
         sys.stderr.write(f"broker: {error}\n")
         return 2
     configure(settings.log_level, settings.log_format, "broker")
     if options.open:
-        context = open_broker(binds, options.bind_ws or [], options.deny, limits)
+        context = open_broker(where, options.deny, limits)
     else:
-        if options.bind:
-            settings.broker_tcp = options.bind[0]
-        if options.bind_ws:
-            settings.broker_ws = options.bind_ws[0]
-        context = chat_broker(settings, limits)
+        make = plugin_broker if settings.broker_policy == "amqtt" else chat_broker
+        context = make(settings, limits, where)
     try:
         uvloop.run(_until_signal(context))
-    except (OSError, Unavailable, ExceptionGroup) as error:
+    except (OSError, Unavailable, PluginProblem, ExceptionGroup) as error:
         log.error("broker.failed", error=_reason(error))  # noqa: TRY400 - the reason is what the operator needs
         return 1
     return 0
+
+
+def _check_policy(settings: BrokerSettings, *, opened: bool) -> None:
+    """Two settings that say different things are a mistake, and on this one it depends who gets in.
+
+    Raises:
+        ValueError: with what contradicts what.
+    """
+    if opened and settings.broker_policy != "chat":
+        raise ValueError(f"--open lets everybody in, PABAL_BROKER_POLICY={settings.broker_policy} does not: choose one")
+    if settings.broker_policy == "amqtt" and not settings.broker_amqtt_plugins:
+        raise ValueError("PABAL_BROKER_POLICY=amqtt needs plugins: PABAL_BROKER_AMQTT_PLUGINS is empty")
+    if settings.broker_policy != "amqtt" and settings.broker_amqtt_plugins:
+        raise ValueError("PABAL_BROKER_AMQTT_PLUGINS are only asked with PABAL_BROKER_POLICY=amqtt")
 
 
 def _reason(error: BaseException) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import signal
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -18,16 +20,18 @@ from adapters.tokens import Jwks, TokenVerifier
 from adapters.valkey.connection import connect as connect_valkey
 from adapters.valkey.invalidations import ValkeyInvalidations
 from adapters.valkey.presence import ValkeyPresence
-from broker import watch
+from broker import loop_lag, watch
+from broker.admin import Admin, AdminSecret
+from broker.amqtt_plugins import PluginPolicy
+from broker.amqtt_receive import ReceiveGate
 from broker.broker import TICK, Broker
 from broker.chat_policy import ChatPolicy
 from broker.limits import Limits
+from broker.listeners import Listeners, Listening
 from broker.metrics import registry
 from broker.policy import OpenPolicy
 from broker.presence_table import PresenceTable
-from broker.settings import BrokerSettings, address
-from broker.tcp import serve_tcp
-from broker.websocket import serve_websocket
+from broker.settings import BrokerSettings, read_limits
 from chat.topics import INGEST_FILTERS
 
 log = structlog.get_logger("broker")
@@ -41,7 +45,7 @@ class NotLoopback(ValueError):
 
 
 @asynccontextmanager
-async def chat_broker(settings: BrokerSettings, limits: Limits) -> AsyncIterator[Broker]:
+async def chat_broker(settings: BrokerSettings, limits: Limits, listening: Listening) -> AsyncIterator[Broker]:
     """A Pabal broker with its listeners, until the context ends."""
     async with AsyncExitStack() as stack:
         stores = await open_stores(settings.mongo_url, settings.mongo_database)
@@ -56,13 +60,14 @@ async def chat_broker(settings: BrokerSettings, limits: Limits) -> AsyncIterator
             services=ServiceSecrets(settings.services_dir),
         )
         policy = ChatPolicy(authenticator, stores.chats, stores.devices, stores.grants)
-        broker = Broker(policy, limits=limits, ingest_filters=INGEST_FILTERS)
+        broker = Broker(policy, limits=limits, ingest_filters=INGEST_FILTERS, sys_seconds=settings.broker_sys_seconds)
         table = PresenceTable(ValkeyPresence(valkey), settings.broker_name, broker.presence.online)
         broker.presence.sink = table
         stack.push_async_callback(table.forget)
         await _background(
             stack,
             _ticking(broker),
+            loop_lag.watch(broker.core.stats),
             table.run(),
             watch.listen(broker, ValkeyInvalidations(valkey)),
             watch.sweep_regularly(
@@ -72,67 +77,114 @@ async def chat_broker(settings: BrokerSettings, limits: Limits) -> AsyncIterator
                 hearing=lambda: table.well,
             ),
         )
-        tcp = [settings.broker_tcp] if settings.broker_tcp else []
-        ws = [settings.broker_ws] if settings.broker_ws else []
-        await _listen(stack, broker, tcp, ws, path=settings.broker_ws_path, origins=settings.broker_ws_origins)
-        if settings.broker_http:
-            server = await serve_metrics(settings.broker_http, registry(broker.core), lambda: {"listening": True})
-            stack.push_async_callback(server.close)
+        await _listen(stack, broker, listening)
+        await _serve_http(stack, broker, settings)
         yield broker
 
 
 @asynccontextmanager
-async def open_broker(
-    binds: Sequence[str], ws_binds: Sequence[str], denied: Sequence[str], limits: Limits
-) -> AsyncIterator[Broker]:
+async def open_broker(listening: Listening, denied: Sequence[str], limits: Limits) -> AsyncIterator[Broker]:
     """A broker that allows everything to everybody on this machine, with nothing behind it.
 
     Raises:
         NotLoopback: an address that others can reach.
     """
-    for bind in (*binds, *ws_binds):
-        check_loopback(bind)
+    for host, _ in listening.addresses.all:
+        check_loopback(host)
     async with AsyncExitStack() as stack:
         broker = Broker(OpenPolicy(denied), limits=limits)
-        await _background(stack, _ticking(broker))
-        await _listen(stack, broker, binds, ws_binds)
+        await _background(stack, _ticking(broker), loop_lag.watch(broker.core.stats))
+        await _listen(stack, broker, listening)
         yield broker
 
 
-def check_loopback(bind: str) -> None:
+@asynccontextmanager
+async def plugin_broker(settings: BrokerSettings, limits: Limits, listening: Listening) -> AsyncIterator[Broker]:
+    """A broker on which amqtt plugins decide, with nothing else behind it.
+
+    Raises:
+        PluginProblem: the plugins can't be used as they are configured.
+    """
+    async with AsyncExitStack() as stack:
+        plugins = [(plugin.name, plugin.config) for plugin in settings.broker_amqtt_plugins]
+        policy = await PluginPolicy.load(plugins)
+        stack.push_async_callback(policy.close)
+        broker = Broker(policy, limits=limits, sys_seconds=settings.broker_sys_seconds)
+        if policy.has_topic_plugins:
+            broker.router.gate = ReceiveGate(policy, broker.core, broker.spawn)
+        await _background(
+            stack,
+            _ticking(broker),
+            loop_lag.watch(broker.core.stats),
+            _asking_again(broker, policy, settings.broker_sweep_seconds),
+        )
+        await _listen(stack, broker, listening)
+        await _serve_http(stack, broker, settings)
+        yield broker
+
+
+async def _asking_again(broker: Broker, policy: PluginPolicy, seconds: float) -> None:
+    """Plugins tell nobody when a right has ended: no answer is kept for longer than this."""
+    while True:
+        await asyncio.sleep(seconds)
+        policy.forget({(session.principal, session.client_id) for session in broker.core.sessions.values()})
+        for connection in list(broker.core.connections.values()):
+            connection.forget("")
+
+
+def check_loopback(host: str) -> None:
     """Refuse any address but loopback.
 
     Raises:
-        NotLoopback: `bind` is no loopback address.
-        ValueError: it is no address.
+        NotLoopback: `host` is no loopback address.
     """
-    host, _ = address(bind)
     with contextlib.suppress(ValueError):
         if host == "localhost" or ipaddress.ip_address(host).is_loopback:
             return
     raise NotLoopback(f"--open lets everybody in, so it listens on loopback addresses only, not on {host}")
 
 
-async def _listen(
-    stack: AsyncExitStack,
-    broker: Broker,
-    tcp: Sequence[str],
-    ws: Sequence[str],
-    *,
-    path: str = "/mqtt",
-    origins: Sequence[str] | None = None,
-) -> None:
-    servers = [await serve_tcp(broker, *address(bind)) for bind in tcp]
-    servers += [await serve_websocket(broker, *address(bind), path=path, origins=origins) for bind in ws]
+async def _listen(stack: AsyncExitStack, broker: Broker, listening: Listening) -> None:
+    """Listen until the context ends; SIGHUP reads certificates and limits anew."""
+    listeners = Listeners(broker, listening.addresses, listening.certificates)
+    await listeners.start()
 
     async def stop() -> None:
-        for server in servers:
-            server.close()
+        listeners.close()
         broker.drain()
         await asyncio.sleep(DRAIN_SECONDS)
 
     stack.push_async_callback(stop)
-    log.info("broker.listening", tcp=list(tcp), websocket=list(ws))
+
+    def reload() -> None:
+        listeners.reload()
+        _reload_limits(broker, listening.limits_file)
+
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, reload)
+    stack.callback(loop.remove_signal_handler, signal.SIGHUP)
+
+
+def _reload_limits(broker: Broker, file: Path | None) -> None:
+    """Read the limits anew; a broken file changes nothing and is logged."""
+    if file is None:
+        return
+    try:
+        broker.core.limits = read_limits(file)
+    except ValueError as error:  # pydantic's are of this kind
+        log.error("limits.failed", error=str(error))  # noqa: TRY400 - the reason is what the operator needs
+    else:
+        log.info("limits.reloaded")
+
+
+async def _serve_http(stack: AsyncExitStack, broker: Broker, settings: BrokerSettings) -> None:
+    """Metrics, health and, with a secret, the admin interface."""
+    if settings.broker_http:
+        path = settings.broker_admin_secret_file
+        admin = Admin(broker, AdminSecret(path)) if path is not None else None
+        health = {"listening": True}
+        server = await serve_metrics(settings.broker_http, registry(broker.core), lambda: health, admin=admin)
+        stack.push_async_callback(server.close)
 
 
 async def _ticking(broker: Broker) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 
+from broker.admission import Admission
 from broker.connection import Connection, Transport
 from broker.core import Core
 from broker.ingest import Ingest
@@ -16,7 +17,9 @@ from broker.limits import Limits
 from broker.marks import Marks
 from broker.policy import Action, Identity, Login, LoginRefused, Policy, Undecided
 from broker.presence import PresenceEvents, PresenceSink
+from broker.publishing import valid_payload, valid_response_topic
 from broker.router import Router
+from broker.sys_topics import SysTopics
 from broker.wills import Wills
 from mqtt.codec import V5, V311, encode
 from mqtt.messages import Message
@@ -41,6 +44,7 @@ class Broker:
         limits: every bound.
         ingest_filters: publishes on these wait for the bridge's PUBACK.
         presence: is told who is connected; None for a broker that tells nobody.
+        sys_seconds: how often `$SYS/#` is published.
         clock: monotonic seconds; the running loop's when omitted.
     """
 
@@ -51,6 +55,7 @@ class Broker:
         limits: Limits,
         ingest_filters: tuple[str, ...] = (),
         presence: PresenceSink | None = None,
+        sys_seconds: float = 10.0,
         clock: Callable[[], float] | None = None,
     ) -> None:
         self.core = Core(policy, limits, clock or asyncio.get_running_loop().time)
@@ -59,6 +64,8 @@ class Broker:
         self.marks = Marks(self.core, self.router)
         self.wills = Wills(self.core, self.router, self.ingest, self.spawn)
         self.presence = PresenceEvents(self.send, presence)
+        self.sys_topics = SysTopics(self.core, self.router, every=sys_seconds)
+        self.admission = Admission(self.core)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._ended: dict[str, float] = {}
 
@@ -75,8 +82,15 @@ class Broker:
     async def login(self, connection: Connection, connect: Connect) -> None:
         """Let a client in or not. Nothing of an existing session is touched before its owner has proved who they are."""
         try:
-            assigned = self._assigned(connect)
-            login = Login(connect.client_id, connect.username, connect.password, connection.peer)
+            assigned = self._assigned(connect, connection.certificate)
+            login = Login(
+                connect.client_id,
+                connect.username,
+                connect.password,
+                connection.peer,
+                connection.certificate,
+                connection.tls,
+            )
             identity = await self.core.policy.login(login)
             await self._check_will(identity, connect.will)
             if connection.alive:
@@ -86,7 +100,7 @@ class Broker:
         except Undecided:
             self.refuse(connection, Reason.SERVER_UNAVAILABLE, "rights can't be checked now: try again")
 
-    def _assigned(self, connect: Connect) -> str | None:
+    def _assigned(self, connect: Connect, certificate: str | None) -> str | None:
         """The client id that we choose for a client that brought none [MQTT-3.1.3-6, -7]."""
         if "authentication_method" in connect.properties:
             raise LoginRefused(Reason.BAD_AUTHENTICATION_METHOD, "enhanced authentication is not offered")
@@ -94,7 +108,7 @@ class Broker:
             return None
         if connect.version == V311 and not connect.clean_start:  # 3.1.1 [MQTT-3.1.3-8]
             raise LoginRefused(Reason.CLIENT_IDENTIFIER_NOT_VALID, "a session that stays needs a client id")
-        name = connect.username or "anonymous"
+        name = connect.username or certificate or "anonymous"
         connect.client_id = f"{name}:auto-{secrets.token_hex(8)}"
         return connect.client_id
 
@@ -104,8 +118,10 @@ class Broker:
         limits = self.core.limits
         if len(will.topic) > limits.topic_length or will.topic.count("/") >= limits.topic_levels:
             raise LoginRefused(Reason.TOPIC_NAME_INVALID, "the will's topic is too long or too deep")
-        if will.qos > 1:
-            raise LoginRefused(Reason.QOS_NOT_SUPPORTED, "a will of QoS 2 is not offered")
+        if not valid_response_topic(will.properties):
+            raise LoginRefused(Reason.TOPIC_NAME_INVALID, "the will's response topic holds a wildcard")
+        if not valid_payload(will.properties, will.payload):
+            raise LoginRefused(Reason.PAYLOAD_FORMAT_INVALID, "the will's payload is not the UTF-8 that it says it is")
         (granted,) = await self.core.policy.decide(Action.PUBLISH, [(identity, will.topic)])
         if not granted:
             raise LoginRefused(Reason.NOT_AUTHORIZED, "not authorized to publish the will")
@@ -128,7 +144,7 @@ class Broker:
         if connection.opened < max(self._ended.get(identity.id, 0.0), self._ended.get(identity.grant or "", 0.0)):
             raise LoginRefused(Reason.NOT_AUTHORIZED, "the sign-in ended during login")
         if session is not None and (connect.clean_start or session.principal != identity.id):
-            core.drop_session(session)
+            self._drop(session)
             session = None
         resumed = session is not None
         session = session or core.new_session(client_id, identity.id)
@@ -137,6 +153,7 @@ class Broker:
             version=connect.version,
             window=self._window(connect, identity),
             max_packet=connect.properties.get("maximum_packet_size", 0),
+            aliases=min(connect.properties.get("topic_alias_maximum", 0), core.limits.topic_alias_maximum),
         )
         session.connection = connection
         core.connections[client_id] = connection
@@ -193,9 +210,10 @@ class Broker:
         limits = self.core.limits
         properties: Properties = {
             "receive_maximum": session.connection.receive_maximum,
-            "maximum_qos": 1,
             "maximum_packet_size": limits.max_packet,
         }
+        if limits.topic_alias_maximum:
+            properties["topic_alias_maximum"] = limits.topic_alias_maximum
         if session.expiry != connect.properties.get("session_expiry_interval", 0):
             properties["session_expiry_interval"] = session.expiry
         if assigned is not None:
@@ -220,12 +238,14 @@ class Broker:
         session.detach()
         core.regroup(session)
         self.ingest.abandon(session)
+        if session.shared:
+            self.router.redistribute(session)
         if publish_will and connection.will is not None:
             self.wills.leave(session, connection.identity, connection.will)
         if connection.identity.announce:
             self.presence.disconnected(connection.identity.id, session.client_id)
         if not session.expiry or len(core.sessions) > core.limits.sessions:
-            core.drop_session(session)
+            self._drop(session)
         else:
             attached = session.attached
             core.later(session.expiry, lambda: self._expire(session, attached))
@@ -233,7 +253,12 @@ class Broker:
     def _expire(self, session: Session, attached: int) -> None:
         """A session's time is over, unless somebody has come back to it (and may have left again, with a new timer)."""
         if session.attached == attached and self.core.sessions.get(session.client_id) is session:
-            self.core.drop_session(session)
+            self._drop(session)
+
+    def _drop(self, session: Session) -> None:
+        """Forget a session; what it had of shared subscriptions goes to other members."""
+        self.router.redistribute(session)
+        self.core.drop_session(session)
 
     # ---- the broker's own messages
 
@@ -302,6 +327,7 @@ class Broker:
         """Once a second: keep alives, half-open connections, stalled readers, timers."""
         now, limits = self.core.clock(), self.core.limits
         self.core.run_timers()
+        self.sys_topics.tick(now)
         # A login under way is over when its time is: what ended before that is known to the stores.
         self._ended = {name: at for name, at in self._ended.items() if now - at < limits.connect_timeout}
         for connection in list(self.core.open):

@@ -42,8 +42,12 @@ class ChatPolicy:
 
     async def login(self, login: Login) -> Identity:
         """Check the credentials, then that the client id belongs to whom they prove."""
+        login.check_certificate()
         try:
-            principal = await self._authenticator.authenticate(login.username, login.password)
+            if login.certificate is None:
+                principal = await self._authenticator.authenticate(login.username, login.password)
+            else:
+                principal = await self._authenticator.certified(login.certificate, login.password)
         except Unauthenticated as error:
             raise LoginRefused(Reason.BAD_USER_NAME_OR_PASSWORD, f"{error.code}: {error.reason}") from None
         except Unavailable:

@@ -13,14 +13,16 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from enum import Enum, auto
+from ssl import SSLObject
 from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
 from broker.policy import Action, Identity
-from broker.publishing import acknowledged, publish, settle
+from broker.publishing import acknowledged, completed, publish, received, released, settle
 from broker.subscribing import subscribe, unsubscribe
-from mqtt.codec import V5, Decoder, encode
+from mqtt.aliases import ReceivedAliases
+from mqtt.codec import V5, Decoder, encode, encode_within
 from mqtt.packets import (
     Auth,
     ConnAck,
@@ -63,6 +65,9 @@ class Transport(Protocol):
     """What a connection needs of a socket."""
 
     peer: str
+    certificate: str | None
+    """The name in the verified client certificate; "" if it names nobody, None without one."""
+    tls: SSLObject | None
 
     def write(self, data: bytes) -> None:
         """Send bytes; never blocks."""
@@ -91,8 +96,10 @@ class Connection:
     Attributes:
         session: valid from OPEN on.
         identity: likewise.
-        receive_maximum: how many QoS 1 publishes the client may have unanswered.
-        unanswered: how many it has.
+        aliases: the client's topic aliases.
+        receive_maximum: how many QoS 1 and 2 publishes the client may have unanswered.
+        unanswered: how many it has without PUBACK or PUBREC.
+        unreleased: how many of QoS 2 have a PUBREC and await PUBREL.
         last_heard: when bytes last came, seconds of the broker's clock.
         wants_reasons: whether a PUBACK may carry a reason string and user properties [MQTT-3.1.2-29].
     """
@@ -101,6 +108,7 @@ class Connection:
         self.broker = broker
         self.core = broker.core
         self._transport = transport
+        self.certificate, self.tls = transport.certificate, transport.tls
         self._decoder = Decoder(max_packet=self.core.limits.max_connect_packet)
         self._waiting: deque[Packet] = deque()
         self._task: asyncio.Task[None] | None = None
@@ -115,6 +123,8 @@ class Connection:
         self.keep_alive = 0.0
         self.receive_maximum = self.core.limits.receive_maximum
         self.unanswered = 0
+        self.unreleased = 0
+        self.aliases = ReceivedAliases(self.core.limits.topic_alias_maximum)
         self.opened = self.last_heard = self.core.clock()
         self.stalled_since: float | None = None
         self.wants_reasons = True
@@ -288,7 +298,7 @@ class Connection:
 
     def answer(self, packet: Packet) -> None:
         """Queue a packet behind what is already to be sent."""
-        self.session.out.append(encode(packet, self.version))
+        self.session.out.append(encode_within(packet, self.version, self.session.max_packet))
         if not self.session.dirty:
             self.core.touch(self.session)
 
@@ -348,7 +358,7 @@ class Connection:
         raise protocol_error("no enhanced authentication is under way")
 
     def unexpected(self, packet: Packet) -> None:
-        """A packet that only servers send, or of a QoS that is not offered."""
+        """A packet that only servers send."""
         raise malformed(f"{type(packet).__name__} is not for a server")
 
     def connect_again(self, _packet: Connect) -> None:
@@ -372,14 +382,14 @@ _NO_SESSION = Session("", "", uid="")
 _HANDLERS: dict[type, Callable[[Connection, Any], Awaitable[None] | None]] = {
     Publish: publish,
     PubAck: acknowledged,
+    PubRec: received,
+    PubRel: released,
+    PubComp: completed,
     Subscribe: subscribe,
     Unsubscribe: unsubscribe,
     PingReq: Connection.ping,
     Disconnect: Connection.disconnect,
     Connect: Connection.connect_again,
     Auth: Connection.authenticate_again,
-    **dict.fromkeys(
-        (ConnAck, PubRec, PubRel, PubComp, SubAck, UnsubAck, PingResp),
-        Connection.unexpected,
-    ),
+    **dict.fromkeys((ConnAck, SubAck, UnsubAck, PingResp), Connection.unexpected),
 }

@@ -13,11 +13,21 @@ from broker.limits import Limits
 from broker.policy import Policy
 from broker.stats import Stats
 from mqtt.index import TopicIndex
+from mqtt.outgoing import Outcome
 from mqtt.retained import RetainedMessages
 from mqtt.session import Session, Subscription
 
 if TYPE_CHECKING:
     from broker.connection import Connection
+
+DROP_NAMES = {
+    Outcome.OFFLINE: "offline_qos0",
+    Outcome.QUEUE_FULL: "queue_full",
+    Outcome.STALLED: "slow_consumer_qos0",
+    Outcome.TOO_LARGE: "too_large_for_client",
+    Outcome.EXPIRED: "expired",
+}
+"""Under which name what was not delivered is counted."""
 
 
 class Core:
@@ -75,15 +85,21 @@ class Core:
         now = self.now = self.clock()
         while self._timers and self._timers[0][0] <= now:
             heapq.heappop(self._timers)[2]()
+        self.retained.evict(now)
 
     # ---- sessions
 
     def new_session(self, client_id: str, principal: str) -> Session:
         """A fresh session under a client id."""
-        session = Session(client_id, principal, uid=secrets.token_hex(8), queue_limit=self.limits.queue)
+        session = Session(
+            client_id, principal, uid=secrets.token_hex(8), queue_limit=self.limits.queue, dropped=self._dropped
+        )
         self.sessions[client_id] = session
         self._by_principal.setdefault(principal, set()).add(session)
         return session
+
+    def _dropped(self, outcome: Outcome) -> None:
+        self.stats.dropped[DROP_NAMES[outcome]] += 1
 
     def drop_session(self, session: Session) -> None:
         """Forget a session with all its subscriptions and messages."""

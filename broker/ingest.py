@@ -1,4 +1,5 @@
-"""Acknowledgement after store: publishes on the ingest topics wait for the PUBACK of the bridge (promise P1).
+"""Acknowledgement after store: publishes on the ingest topics wait for the PUBACK of the bridge (promise P1). Of QoS 2 it is
+the PUBREC that waits: with it the message is ours. The bridge gets them with the QoS that it subscribed with.
 
     publisher ──PUBLISH──► broker ──PUBLISH + ingest id──► one bridge of the share group
     publisher ◄──PUBACK─── broker ◄──PUBACK (stored, or refused with code and reason)──┘
@@ -19,9 +20,10 @@ from broker.router import INGEST, Router, make_message
 from mqtt.filters import matches
 from mqtt.index import Match
 from mqtt.messages import Message
+from mqtt.outgoing import Outcome, Outgoing
 from mqtt.packets import Properties, Publish
 from mqtt.reasons import Reason
-from mqtt.session import Outcome, Outgoing, Session, Subscription
+from mqtt.session import Session, Subscription
 
 if TYPE_CHECKING:
     from broker.connection import Connection
@@ -34,6 +36,8 @@ class Origin(NamedTuple):
 
     connection: Connection
     packet_id: int
+    since: float
+    """When its PUBLISH came, seconds of the broker's clock."""
 
 
 class Ingest:
@@ -68,15 +72,15 @@ class Ingest:
         core, session = self._core, connection.session
         message = make_message(packet, publisher=session.client_id, service=connection.identity.service, now=core.now)
         if packet.qos:
-            name = session.ingest_id(packet.packet_id, dup=packet.dup, keep=connection.receive_maximum)
+            name = session.inbound.ingest_id(packet.packet_id, dup=packet.dup, keep=connection.receive_maximum)
             connection.unanswered += 1
         else:
-            name = session.ingest_id(0, dup=False, keep=connection.receive_maximum)
-        self._hand_over(message, name, Origin(connection, packet.packet_id) if packet.qos else None)
+            name = session.inbound.ingest_id(0, dup=False, keep=connection.receive_maximum)
+        self._hand_over(message, name, Origin(connection, packet.packet_id, core.now) if packet.qos else None)
 
     def forward_will(self, session: Session, message: Message) -> None:
         """Hand a will to the bridge: stamped like a publish, but nobody waits for its acknowledgement."""
-        name = session.ingest_id(0, dup=False, keep=self._core.limits.receive_maximum)
+        name = session.inbound.ingest_id(0, dup=False, keep=self._core.limits.receive_maximum)
         self._hand_over(message, name, None)
 
     def _hand_over(self, message: Message, name: str, origin: Origin | None) -> None:
@@ -90,7 +94,9 @@ class Ingest:
 
     def answered(self, outgoing: Outgoing, reason: int, properties: Properties) -> None:
         """The bridge has acknowledged, or refused, what it was sent."""
-        connection, packet_id = outgoing.origin
+        connection, packet_id, since = outgoing.origin
+        outgoing.origin = None  # of QoS 2, PUBREL and PUBCOMP are still to come
+        self._core.stats.settled(self._core.clock, since)
         connection.settle(packet_id, reason, properties)
 
     def relax(self, bridge: Session) -> None:

@@ -14,18 +14,20 @@ class Limits:
 
     max_packet: int = 256 * 1024
     """Remaining Length taken from an authenticated client: a 64 KiB chat message with room for its properties, four times."""
-    max_connect_packet: int = 64 * 1024
-    """The same before authentication: a CONNECT with a token and a will; a stranger gets no more of our memory."""
+    max_connect_packet: int = 32 * 1024
+    """The same before authentication: a CONNECT with a token and a will; a thousand strangers get 32 MiB of our memory."""
     connect_timeout: float = 10.0
     """From the first byte of the connection to a whole CONNECT."""
     keep_alive_max: int = 600
     """A longer keep alive (or none) is lowered to this for MQTT 5, so that dead connections are found."""
     receive_maximum: int = 1_000
-    """QoS 1 publishes that a client may have unanswered: at 1 KiB each, a megabyte per connection at the most."""
+    """QoS 1 and 2 publishes that a client may have unanswered: at 1 KiB each, a megabyte per connection at the most."""
     service_receive_maximum: int = 20_000
     """The same for our own services: the bridge fans out for everybody."""
     window: int = 1_000
-    """QoS 1 messages under way to one client that names no receive maximum of its own (3.1.1 can't)."""
+    """QoS 1 and 2 messages under way to one client that names no receive maximum of its own (3.1.1 can't)."""
+    topic_alias_maximum: int = 16
+    """Topic aliases of one connection, each way: with the longest topics some 64 KiB, and most clients repeat few topics."""
     queue: int = 1_000
     """Messages waiting for one session, connected or away; what overflows heals by sync."""
     subscriptions: int = 5_000
@@ -46,8 +48,13 @@ class Limits:
     """Topics with a retained message."""
     connections: int = 15_000
     """Open connections: below the limit on open files, with room for our own."""
-    write_buffer: int = 4 * 1024 * 1024
-    """Unsent bytes of one connection: with more, QoS 0 is dropped and nothing is read from the client."""
+    address_rate: float = 500.0
+    """Sockets per second from one address, in the long run; 0 for any number. Each may cost a handshake and two look-ups,
+    which is about what one core does in a second; a thousand phones behind one address never come so fast."""
+    address_burst: int = 15_000
+    """Sockets at once from one address: behind a proxy that is everybody, after a restart."""
+    write_buffer: int = 1024 * 1024
+    """Unsent bytes of one connection (four of the largest packets): with more, QoS 0 is dropped and nothing is read from the client."""
     write_timeout: float = 30.0
     """How long a client may leave that much unread before it is disconnected."""
     ingest_queue: int = 20_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from broker.core import Core
@@ -18,13 +18,34 @@ class BrokerCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """One sample of everything."""
-        core, stats = self._core, self._core.stats
-        yield GaugeMetricFamily("pabal_broker_connections", "Clients connected.", value=len(core.connections))
-        yield GaugeMetricFamily("pabal_broker_sessions", "Sessions, connected or not.", value=len(core.sessions))
+        yield from self._sizes()
+        yield from self._counters()
+        yield from self._times()
+
+    def _sizes(self) -> Iterator[Metric]:
+        core = self._core
+        connected = len(core.connections)
+        yield GaugeMetricFamily("pabal_broker_connections", "Clients connected.", value=connected)
+        sessions = GaugeMetricFamily("pabal_broker_sessions", "Sessions by state.", labels=["state"])
+        sessions.add_metric(["connected"], connected)
+        sessions.add_metric(["away"], len(core.sessions) - connected)
+        yield sessions
         yield GaugeMetricFamily("pabal_broker_subscriptions", "Subscriptions of all sessions.", value=core.index.size)
         yield GaugeMetricFamily("pabal_broker_retained", "Retained messages.", value=core.retained.count)
-        waiting = sum(len(session.queue) for session in core.sessions.values())
-        yield GaugeMetricFamily("pabal_broker_queued_messages", "Messages waiting for their session.", value=waiting)
+        depths = [len(session.queue) for session in core.sessions.values()]
+        inflight = sum(len(session.inflight) for session in core.sessions.values())
+        yield GaugeMetricFamily(
+            "pabal_broker_queued_messages", "Messages waiting for their session.", value=sum(depths)
+        )
+        yield GaugeMetricFamily(
+            "pabal_broker_queue_depth_max", "Messages in the longest queue of a session.", value=max(depths, default=0)
+        )
+        yield GaugeMetricFamily(
+            "pabal_broker_inflight_messages", "Messages sent and not acknowledged by their receivers.", value=inflight
+        )
+
+    def _counters(self) -> Iterator[Metric]:
+        stats = self._core.stats
         yield CounterMetricFamily("pabal_broker_messages_in", "Publishes taken.", value=stats.published)
         yield CounterMetricFamily("pabal_broker_messages_out", "Deliveries sent.", value=stats.delivered)
         yield CounterMetricFamily("pabal_broker_bytes_in", "Bytes read.", value=stats.bytes_in)
@@ -38,6 +59,15 @@ class BrokerCollector(Collector):
             for value, count in counter.items():
                 family.add_metric([value], count)
             yield family
+
+    def _times(self) -> Iterator[Metric]:
+        stats = self._core.stats
+        for name, text, histogram in (
+            ("pabal_broker_publish_ack_seconds", "From PUBLISH to its acknowledgement, sampled.", stats.to_ack),
+            ("pabal_broker_publish_deliver_seconds", "From PUBLISH to its receivers, sampled.", stats.to_deliver),
+            ("pabal_broker_loop_lag_seconds", "By how much the event loop was late.", stats.loop_lag),
+        ):
+            yield HistogramMetricFamily(name, text, buckets=histogram.cumulative(), sum_value=histogram.total)
 
 
 def registry(core: Core) -> CollectorRegistry:

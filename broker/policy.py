@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from ssl import SSLObject
 from typing import Protocol
+
+from mqtt.reasons import Reason
 
 
 class Action(Enum):
@@ -37,12 +40,33 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """What CONNECT brought."""
+    """What CONNECT brought.
+
+    Attributes:
+        certificate: the name in the client certificate that TLS has verified; "" if it names nobody or several, None
+            without a certificate. It is the login: a username is none, or the same.
+        tls: the connection's TLS, for plugins that read the certificate themselves; None without.
+    """
 
     client_id: str
     username: str | None
     password: bytes | None
     address: str
+    certificate: str | None = None
+    tls: SSLObject | None = None
+
+    def check_certificate(self) -> None:
+        """That the certificate names somebody, and CONNECT nobody else.
+
+        Raises:
+            LoginRefused: it doesn't, or the username is another.
+        """
+        if self.certificate is None:
+            return
+        if not self.certificate:
+            raise LoginRefused(Reason.NOT_AUTHORIZED, "the client certificate has not exactly one common name")
+        if self.username not in (None, self.certificate):
+            raise LoginRefused(Reason.BAD_USER_NAME_OR_PASSWORD, "the username is not the client certificate's name")
 
 
 class LoginRefused(Exception):
@@ -118,8 +142,9 @@ class OpenPolicy:
         self._denied = frozenset(denied)
 
     async def login(self, login: Login) -> Identity:
-        """Whoever they say they are."""
-        return Identity(login.username or login.client_id or "anonymous", announce=False)
+        """Whoever they say they are; with a client certificate, whom it names."""
+        login.check_certificate()
+        return Identity(login.certificate or login.username or login.client_id or "anonymous", announce=False)
 
     def known(self, identity: Identity, action: Action, topic: str) -> bool | None:  # noqa: ARG002 - the port's shape
         """Yes, but for the filters that are denied by name."""

@@ -7,52 +7,121 @@ from typing import TYPE_CHECKING
 
 from broker.policy import Action, Undecided
 from broker.router import make_message
-from mqtt.codec import V5, V311, encode
+from broker.stats import SAMPLE
+from mqtt.codec import V5, V311, encode_within
 from mqtt.filters import is_topic_name
-from mqtt.packets import Properties, PubAck, Publish
-from mqtt.reasons import ProtocolViolation, Reason
+from mqtt.packets import Properties, PubAck, PubComp, Publish, PubRec, PubRel
+from mqtt.qos2 import Answer, Event, Heard, Held
+from mqtt.reasons import ProtocolViolation, Reason, protocol_error
 from mqtt.wire import PACKET_IDS
 
 if TYPE_CHECKING:
     from broker.connection import Connection
 
-MAX_QOS = 1
 _OURS = frozenset({Reason.UNSPECIFIED_ERROR, Reason.QUOTA_EXCEEDED, Reason.SERVER_BUSY, Reason.SERVER_UNAVAILABLE})
 """Refusals that are our fault, not the message's: a 3.1.1 client must not get a PUBACK for them, it would take it for success."""
 
 
 def publish(connection: Connection, packet: Publish) -> Awaitable[None] | None:
     """A PUBLISH: may they, is it stored first, who gets it."""
-    if packet.qos > MAX_QOS:
-        raise ProtocolViolation(Reason.QOS_NOT_SUPPORTED, "QoS 2 is not offered")
-    if "topic_alias" in packet.properties:
-        raise ProtocolViolation(Reason.TOPIC_ALIAS_INVALID, "no topic alias was offered")
+    if packet.properties:
+        _check_properties(connection, packet)
+    if packet.qos == 2 and packet.packet_id in connection.session.inbound.held:
+        _publish_again(connection, packet.packet_id)
+        return None
     granted = connection.grants.get(packet.topic)
     if granted is None:
         return _publish_unknown(connection, packet)
     if not granted:
         _refuse_publish(connection, packet)
         return None
-    connection.core.stats.published += 1
-    if connection.broker.ingest.wants(packet.topic):
-        _count_unanswered(connection, packet)
-        connection.broker.ingest.forward(connection, packet)
-        return None
-    message = make_message(
-        packet, publisher=connection.session.client_id, service=connection.identity.service, now=connection.core.now
-    )
-    receivers = connection.broker.router.publish(message)
-    if packet.qos:
-        _puback(connection, packet.packet_id, Reason.SUCCESS if receivers else Reason.NO_MATCHING_SUBSCRIBERS)
+    if packet.properties and not valid_payload(packet.properties, packet.payload):
+        _refuse_payload(connection, packet)
+    else:
+        _take(connection, packet)
     return None
 
 
+def _take(connection: Connection, packet: Publish) -> None:
+    """A PUBLISH that is allowed."""
+    stats = connection.core.stats
+    stats.published += 1
+    stored_first = connection.broker.ingest.wants(packet.topic)
+    if stored_first or packet.qos == 2:
+        _count_unanswered(connection, packet)
+    if packet.qos == 2:
+        connection.session.inbound.happens(packet.packet_id, Event.PUBLISH)
+    if stored_first:
+        connection.broker.ingest.forward(connection, packet)
+        return
+    message = make_message(
+        packet, publisher=connection.session.client_id, service=connection.identity.service, now=connection.core.now
+    )
+    delivered = stats.delivered
+    receivers = connection.broker.router.publish(message)
+    if packet.qos:
+        reason = Reason.SUCCESS if receivers else Reason.NO_MATCHING_SUBSCRIBERS
+        _answer(connection, packet.packet_id, packet.qos, reason)
+    if not stats.published % SAMPLE:
+        core = connection.core
+        stats.time_turn(core.clock, acknowledged=packet.qos > 0, delivered=stats.delivered > delivered, since=core.now)
+
+
+def _check_properties(connection: Connection, packet: Publish) -> None:
+    """What the properties of a PUBLISH may not say, whoever sends it; afterwards its topic is known."""
+    if "subscription_identifier" in packet.properties:  # [MQTT-3.3.4-6]
+        raise protocol_error("a subscription identifier in a PUBLISH of a client")
+    if not valid_response_topic(packet.properties):  # [MQTT-3.3.2-14]
+        raise protocol_error("a response topic with a wildcard")
+    if "topic_alias" in packet.properties:
+        connection.aliases.resolve(packet)
+
+
+def valid_response_topic(properties: Properties) -> bool:
+    """Whether one may publish to the response topic, if there is one."""
+    return "response_topic" not in properties or is_topic_name(properties["response_topic"])
+
+
+def valid_payload(properties: Properties, payload: bytes) -> bool:
+    """Whether a payload that calls itself text (5.0 §3.3.2.3.2) is well-formed UTF-8."""
+    if not properties.get("payload_format_indicator"):
+        return True
+    try:
+        payload.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _refuse_payload(connection: Connection, packet: Publish) -> None:
+    connection.core.stats.refused["payload_format"] += 1
+    if packet.qos:
+        said: Properties = {"reason_string": "the payload is not the UTF-8 that it says it is"}
+        _answer(connection, packet.packet_id, packet.qos, Reason.PAYLOAD_FORMAT_INVALID, said)
+
+
+def _publish_again(connection: Connection, packet_id: int) -> None:
+    """A QoS 2 PUBLISH whose packet id is held: it was taken, and nobody gets it a second time [MQTT-4.3.3-10]."""
+    if connection.session.inbound.happens(packet_id, Event.PUBLISH) is Answer.PUBREC:
+        connection.answer(PubRec(packet_id))
+
+
+def released(connection: Connection, packet: PubRel) -> None:
+    """A PUBREL: the packet id of a QoS 2 publish is free again [MQTT-4.3.3-11, -12]."""
+    answer = connection.session.inbound.happens(packet.packet_id, Event.PUBREL)
+    connection.unreleased = max(0, connection.unreleased - 1)
+    known = answer is Answer.PUBCOMP
+    connection.answer(PubComp(packet.packet_id, Reason.SUCCESS if known else Reason.PACKET_IDENTIFIER_NOT_FOUND))
+
+
 def _count_unanswered(connection: Connection, packet: Publish) -> None:
-    if packet.qos and connection.unanswered >= connection.receive_maximum:
-        if connection.version == V5:  # [MQTT-3.3.4-9]
-            raise ProtocolViolation(
-                Reason.RECEIVE_MAXIMUM_EXCEEDED, f"more than {connection.receive_maximum} unanswered"
-            )
+    if not packet.qos:
+        return
+    limit = connection.receive_maximum
+    if connection.version == V5:
+        if connection.unanswered + connection.unreleased >= limit:  # [MQTT-3.3.4-7]
+            raise ProtocolViolation(Reason.RECEIVE_MAXIMUM_EXCEEDED, f"more than {limit} unanswered")
+    elif connection.unanswered >= limit:
         connection.pause("window")  # 3.1.1 knows no receive maximum: read on when some are answered
 
 
@@ -92,7 +161,8 @@ def _undecided(connection: Connection, packet: Publish) -> None:
     if connection.version == V311 and packet.qos:
         connection.close(Reason.SERVER_BUSY)
     elif packet.qos and connection.ready:
-        _puback(connection, packet.packet_id, Reason.QUOTA_EXCEEDED, {"reason_string": "unavailable: try again"})
+        said: Properties = {"reason_string": "unavailable: try again"}
+        _answer(connection, packet.packet_id, packet.qos, Reason.QUOTA_EXCEEDED, said)
 
 
 def _refuse_publish(connection: Connection, packet: Publish) -> None:
@@ -100,19 +170,33 @@ def _refuse_publish(connection: Connection, packet: Publish) -> None:
     reason = "not authorized to publish on this topic"
     notice = connection.core.policy.notice(connection.identity, packet.topic, packet.payload, reason)
     if packet.qos:
-        _puback(connection, packet.packet_id, Reason.NOT_AUTHORIZED, {"reason_string": reason} if notice else {})
+        said: Properties = {"reason_string": reason} if notice else {}
+        _answer(connection, packet.packet_id, packet.qos, Reason.NOT_AUTHORIZED, said)
     if notice is not None:  # behind the PUBACK, which says more to those who can read it
         connection.broker.send(notice.topic, notice.payload)
 
 
-def _puback(connection: Connection, packet_id: int, reason: int, properties: Properties | None = None) -> None:
+def _answer(
+    connection: Connection, packet_id: int, qos: int, reason: int, properties: Properties | None = None
+) -> None:
+    """PUBACK or PUBREC. A refusal in a PUBREC ends the flow [MQTT-4.3.3-9]; 3.1.1 has none, and goes on to PUBREL."""
     session = connection.session
+    if qos == 2:
+        refused = reason >= Reason.UNSPECIFIED_ERROR and connection.version == V5
+        session.inbound.happens(packet_id, Event.REFUSED if refused else Event.TAKEN)
+        connection.unreleased += not refused
+        connection.answer(
+            PubRec(packet_id, reason, properties.copy() if properties and connection.wants_reasons else {})
+        )
+        return
     if not connection.wants_reasons:
         properties = {}
     if connection.version == V311 or not (reason or properties):
         session.out += (b"\x40\x02", PACKET_IDS[packet_id])
     else:
-        session.out.append(encode(PubAck(packet_id, reason, properties or {}), V5))
+        session.out.append(
+            encode_within(PubAck(packet_id, reason, properties.copy() if properties else {}), V5, session.max_packet)
+        )
     if not session.dirty:
         connection.core.touch(session)
 
@@ -129,13 +213,32 @@ def settle(connection: Connection, packet_id: int, reason: int, properties: Prop
         if connection.version == V311 and reason in _OURS:
             connection.close(Reason.SERVER_BUSY)
             return
-    _puback(connection, packet_id, reason, properties)
+    waits_for_pubrec = connection.session.inbound.held.get(packet_id) is Held.TAKING
+    _answer(connection, packet_id, 2 if waits_for_pubrec else 1, reason, properties)
 
 
 def acknowledged(connection: Connection, packet: PubAck) -> None:
-    """A PUBACK: somebody may wait for it (ingest), or be told of it (delivery receipts)."""
+    """A PUBACK."""
+    _answered(connection, packet, Heard.PUBACK)
+
+
+def received(connection: Connection, packet: PubRec) -> None:
+    """A PUBREC: for those who wait, of QoS 2 it is what PUBACK is of QoS 1."""
+    _answered(connection, packet, Heard.REFUSED if packet.reason >= Reason.UNSPECIFIED_ERROR else Heard.RECEIVED)
+
+
+def completed(connection: Connection, packet: PubComp) -> None:
+    """A PUBCOMP: the packet id of a QoS 2 delivery is free again."""
     core, session = connection.core, connection.session
-    outgoing = session.acknowledge(packet.packet_id, core.now)
+    session.acknowledge(packet.packet_id, core.now, Heard.PUBCOMP)
+    if session.out and not session.dirty:
+        core.touch(session)
+
+
+def _answered(connection: Connection, packet: PubAck | PubRec, heard: Heard) -> None:
+    """A client has a message: somebody may wait for that (ingest), or be told of it (delivery receipts)."""
+    core, session = connection.core, connection.session
+    outgoing = session.acknowledge(packet.packet_id, core.now, heard)
     if session.out and not session.dirty:
         core.touch(session)
     if outgoing is None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from functools import partial
+from typing import Protocol
 
-from broker.core import Core
-from mqtt.index import Match
+from broker.core import DROP_NAMES, Core
+from mqtt.index import Group, Match
 from mqtt.messages import Message
+from mqtt.outgoing import Outcome
 from mqtt.packets import Properties, Publish
-from mqtt.session import Outcome, Session, Subscription
+from mqtt.session import Session, Subscription
 
 TRAVELS = ("payload_format_indicator", "message_expiry_interval", "content_type", "response_topic", "correlation_data")
 """Publish properties that go on to subscribers as they are (5.0 §3.3.2.3); user properties go on filtered."""
@@ -17,14 +20,6 @@ MARK = "mark"
 INGEST = "ingest"
 _OURS = frozenset({MARK, INGEST})
 """User properties that our processes put on for each other: taken off whatever anybody else publishes."""
-
-_DROP_NAMES = {
-    Outcome.OFFLINE: "offline_qos0",
-    Outcome.QUEUE_FULL: "queue_full",
-    Outcome.STALLED: "slow_consumer_qos0",
-    Outcome.TOO_LARGE: "too_large_for_client",
-    Outcome.EXPIRED: "expired",
-}
 
 
 def make_message(packet: Publish, *, publisher: str, service: bool, now: float) -> Message:
@@ -65,11 +60,24 @@ def _travelling(properties: Properties, *, service: bool) -> tuple[Properties, i
     return kept, int(mark) if mark is not None and mark.isdecimal() else None
 
 
+class Gate(Protocol):
+    """Somebody who has a say in every single delivery."""
+
+    def admits(self, session: Session, topic: str, deliver: Callable[[], None]) -> bool:
+        """True: deliver it now. False: it is dropped, or `deliver` is called later."""
+        ...
+
+
 class Router:
-    """Delivers messages to whoever subscribed."""
+    """Delivers messages to whoever subscribed.
+
+    Attributes:
+        gate: is asked before each delivery; None where a granted subscription says all.
+    """
 
     def __init__(self, core: Core) -> None:
         self._core = core
+        self.gate: Gate | None = None
 
     def publish(self, message: Message) -> int:
         """Keep it if it is to be retained, and deliver it; how many sessions got it."""
@@ -95,17 +103,55 @@ class Router:
         if shared:
             for group in match.groups:
                 member = group.choose(message.topic, _available) or next(iter(group.members))
-                self.deliver_one(member, group.members[member], message, now)
+                self.deliver_one(member, group.members[member], message, now, share=group)
                 count += 1
         return count
 
-    def deliver_one(self, session: Session, subscription: Subscription, message: Message, now: float) -> None:
-        """Deliver to one session under one subscription."""
-        qos = min(message.qos, subscription.qos)
+    def deliver_one(
+        self,
+        session: Session,
+        subscription: Subscription,
+        message: Message,
+        now: float,
+        *,
+        share: Group[Session, Subscription] | None = None,
+    ) -> None:
+        """Deliver to one session under one subscription, of which `share` is the group."""
         retain = message.retain and subscription.retain_as_published
-        outcome = session.deliver(message, qos, now, retain=retain, identifiers=subscription.identifiers)
+        if self.gate is not None:
+            later = partial(self._admitted, session, subscription, message, retain=retain, share=share)
+            if not self.gate.admits(session, message.topic, later):
+                return
+        qos = min(message.qos, subscription.qos)
+        outcome = session.deliver(message, qos, now, retain=retain, identifiers=subscription.identifiers, share=share)
         if outcome is not Outcome.QUEUED:
             self.count(session, outcome)
+
+    def _admitted(
+        self,
+        session: Session,
+        subscription: Subscription,
+        message: Message,
+        *,
+        retain: bool,
+        share: Group[Session, Subscription] | None = None,
+    ) -> None:
+        """Deliver what the gate has let through, late perhaps."""
+        qos, now = min(message.qos, subscription.qos), self._core.clock()
+        identifiers = subscription.identifiers
+        self.count(session, session.deliver(message, qos, now, retain=retain, identifiers=identifiers, share=share))
+
+    def redistribute(self, session: Session) -> None:
+        """A member of shared subscriptions has gone: what it has not acknowledged goes to a member that is there."""
+        if not any(_somebody(outgoing.share) for outgoing in (*session.inflight.values(), *session.queue)):
+            return
+        for outgoing in list(session.take_shared()):
+            group, message = outgoing.share, outgoing.message
+            member = group.choose(message.topic, _available)
+            if member is None:
+                session.queue.append(outgoing)
+            else:
+                self.deliver_one(member, group.members[member], message, self._core.now, share=group)
 
     def count(self, session: Session, outcome: Outcome) -> None:
         """Account for what became of a delivery, and see that the session's output goes out."""
@@ -114,19 +160,27 @@ class Router:
             if not session.dirty:
                 self._core.touch(session)
         elif outcome is not Outcome.QUEUED:
-            self._core.stats.dropped[_DROP_NAMES[outcome]] += 1
+            self._core.stats.dropped[DROP_NAMES[outcome]] += 1
 
     def send_retained(self, session: Session, subscription: Subscription) -> None:
         """Give a new subscription what is retained below its filter, with RETAIN set [MQTT-3.3.1-8]."""
         now = self._core.now
         identifiers = subscription.identifiers
         for message in self._core.retained.find(subscription.topic_filter, now):
+            if self.gate is not None:
+                later = partial(self._admitted, session, subscription, message, retain=True)
+                if not self.gate.admits(session, message.topic, later):
+                    continue
             qos = min(subscription.qos, message.qos)
             self.count(session, session.deliver(message, qos, now, retain=True, identifiers=identifiers))
 
 
 def _available(session: Session) -> bool:
     return session.connected
+
+
+def _somebody(group: Group[Session, Subscription] | None) -> bool:
+    return group is not None and any(member.connected for member in group.members)
 
 
 def _merged(entries: Collection[tuple[Session, Subscription]], publisher: str) -> list[tuple[Session, Subscription]]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from broker.limits import DEFAULTS, Limits
@@ -21,6 +21,7 @@ class LimitSettings(BaseSettings):
     keep_alive_max: int = Field(DEFAULTS.keep_alive_max, ge=0, le=65_535)
     receive_maximum: int = Field(DEFAULTS.receive_maximum, ge=1, le=65_535)
     window: int = Field(DEFAULTS.window, ge=1, le=65_535)
+    topic_alias_maximum: int = Field(DEFAULTS.topic_alias_maximum, ge=0, le=65_535)
     queue: int = Field(DEFAULTS.queue, ge=0)
     subscriptions: int = Field(DEFAULTS.subscriptions, ge=1)
     topic_length: int = Field(DEFAULTS.topic_length, ge=256, le=65_535)
@@ -28,11 +29,26 @@ class LimitSettings(BaseSettings):
     session_expiry_max: int = Field(DEFAULTS.session_expiry_max, ge=0, le=0xFFFFFFFF)
     retained: int = Field(DEFAULTS.retained, ge=0)
     connections: int = Field(DEFAULTS.connections, ge=1)
+    max_connect_packet: int = Field(DEFAULTS.max_connect_packet, ge=1024, le=268_435_455)
+    address_rate: float = Field(DEFAULTS.address_rate, ge=0)
+    address_burst: int = Field(DEFAULTS.address_burst, ge=1)
+    filters_per_subscribe: int = Field(DEFAULTS.filters_per_subscribe, ge=1)
+    write_buffer: int = Field(DEFAULTS.write_buffer, ge=65_536)
+    write_timeout: float = Field(DEFAULTS.write_timeout, gt=0)
     ingest_wait: float = Field(DEFAULTS.ingest_wait, ge=0)
 
     def limits(self) -> Limits:
         """The limits in force."""
         return Limits(**self.model_dump())
+
+
+class AmqttPlugin(BaseModel):
+    """One amqtt plugin: the dotted name of its class, and the fields of its `Config`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(alias="class", pattern=r"^\w+(\.\w+)+$")
+    config: dict[str, Any] = {}
 
 
 class BrokerSettings(BaseSettings):
@@ -45,7 +61,19 @@ class BrokerSettings(BaseSettings):
     broker_ws: str = "127.0.0.1:8083"
     broker_ws_path: str = "/mqtt"
     broker_ws_origins: list[str] | None = None
+    broker_tls: str = ""
+    broker_wss: str = ""
+    broker_tls_cert: Path | None = None
+    broker_tls_key: Path | None = None
+    broker_tls_client_ca: Path | None = None
+    broker_tls_client_cert: Literal["off", "optional", "required"] | None = None
+    """Whether a client certificate may or must be shown; None: it must with a client CA, and is not asked for without."""
+    broker_limits_file: Path | None = None
+    """`PABAL_BROKER_LIMIT_…=value` lines, read again on SIGHUP; the environment goes before it."""
     broker_http: str = "127.0.0.1:9101"
+    broker_policy: Literal["chat", "amqtt"] = "chat"
+    """Who decides: Pabal's own rules, or amqtt plugins (then neither MongoDB nor Valkey is used)."""
+    broker_amqtt_plugins: list[AmqttPlugin] = []
     mongo_url: str = "mongodb://127.0.0.1:27117/?replicaSet=pabal"
     mongo_database: str = "pabal"
     valkey_url: str = "redis://127.0.0.1:6479/0"
@@ -53,10 +81,25 @@ class BrokerSettings(BaseSettings):
     services_dir: Path = Path("var/services")
     log_level: str = "info"
     log_format: Literal["console", "json"] = "console"
+    broker_admin_secret_file: Path | None = None
+    """Opens `/admin/` of the broker's HTTP address; None: there is none."""
+    broker_sys_seconds: float = Field(10.0, ge=1)
+    """How often `$SYS/#` is published."""
     broker_sweep_seconds: float = Field(60.0, gt=0)
     """How often every grant and membership is checked, whether or not somebody told of a change."""
     broker_sweep_blind_seconds: float = Field(2.0, gt=0)
     """The same while no invalidations can be heard."""
+
+
+def read_limits(file: Path | None) -> Limits:
+    """The limits from the environment, then from a file, then as they are by default.
+
+    Raises:
+        ValueError: the file is not there, or a line of it names no limit or gives it no value that it can have.
+    """
+    if file is not None and not file.is_file():
+        raise ValueError(f"the limits file {file} is not there")
+    return LimitSettings(_env_file=file).limits()
 
 
 def address(text: str) -> tuple[str, int]:

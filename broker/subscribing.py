@@ -6,7 +6,6 @@ from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
 from broker.policy import Action, Undecided
-from broker.publishing import MAX_QOS
 from mqtt.filters import is_topic_filter, split_shared
 from mqtt.packets import Filter, SubAck, Subscribe, UnsubAck, Unsubscribe
 from mqtt.reasons import ProtocolViolation, Reason, protocol_error
@@ -72,6 +71,7 @@ def _grant(connection: Connection, packet: Subscribe, allowed: dict[str, bool]) 
     for subscription, new, handling in fresh:
         if handling == 0 or (handling == 1 and new):
             connection.broker.router.send_retained(connection.session, subscription)
+            connection.broker.sys_topics.greet(connection.session, subscription)
     if connection.session.shared:
         connection.broker.ingest.adopt()
 
@@ -85,7 +85,7 @@ def _reason(connection: Connection, item: Filter, allowed: dict[str, bool]) -> i
     held = connection.session.subscriptions
     if item.topic_filter not in held and len(held) >= connection.core.limits.subscriptions:
         return Reason.QUOTA_EXCEEDED
-    return min(item.qos, MAX_QOS)
+    return item.qos
 
 
 def unsubscribe(connection: Connection, packet: Unsubscribe) -> None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Sequence
+from ssl import SSLObject
 from typing import cast
 
-from websockets.exceptions import ProtocolError
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request
 from websockets.protocol import State
@@ -20,7 +20,11 @@ from websockets.typing import Origin, Subprotocol
 
 from broker.broker import Broker
 from broker.connection import Connection
-from broker.tcp import CLOSE_TIMEOUT, peer_name
+from broker.tcp import LONG_READ, others_first, peer_address, peer_name
+from broker.tls import CLOSE_TIMEOUT, certificate_name
+
+_HEADER = 5
+"""Bytes of the longest fixed header."""
 
 
 class WebSocketTransport(asyncio.Protocol):
@@ -30,17 +34,22 @@ class WebSocketTransport(asyncio.Protocol):
         broker: whose client it is.
         path: the one path that speaks MQTT.
         origins: Origins that browsers may come from; None for any.
+        admitted: whether somebody has asked `broker.admission` already.
     """
 
     peer = ""
+    certificate: str | None = None
+    tls: SSLObject | None = None
 
-    def __init__(self, broker: Broker, path: str, origins: Sequence[str] | None) -> None:
+    def __init__(self, broker: Broker, path: str, origins: Sequence[str] | None, *, admitted: bool = False) -> None:
         self._broker = broker
+        self._admitted = admitted
+        self._shaking = False
         self._path = path
         self._protocol = ServerProtocol(
             subprotocols=[Subprotocol("mqtt")],
             origins=[Origin(origin) for origin in origins] if origins is not None else None,
-            max_size=broker.core.limits.max_packet + 5,
+            max_size=broker.core.limits.max_connect_packet + _HEADER,
         )
         self._transport: asyncio.Transport | None = None
         self._connection: Connection | None = None
@@ -51,13 +60,22 @@ class WebSocketTransport(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A socket was opened; the handshake has as long as a CONNECT."""
         stream = self._transport = cast("asyncio.Transport", transport)  # uvloop's own class is registered nowhere
+        admission, limits = self._broker.admission, self._broker.core.limits
+        if not (self._admitted or admission.admits(peer_address(transport))):
+            stream.abort()
+            return
         self.peer = peer_name(transport)
-        stream.set_write_buffer_limits(high=self._broker.core.limits.write_buffer)
-        seconds = self._broker.core.limits.connect_timeout
-        self._timeout = asyncio.get_running_loop().call_later(seconds, stream.abort)
+        self.certificate = certificate_name(transport)
+        self.tls = transport.get_extra_info("ssl_object")
+        stream.set_write_buffer_limits(high=limits.write_buffer)
+        self._shaking = True
+        admission.shaking += 1
+        self._timeout = asyncio.get_running_loop().call_later(limits.connect_timeout, self._too_late)
 
     def data_received(self, data: bytes) -> None:
         """Bytes came: handshake or frames."""
+        if self._connection is not None and self._connection.ready:
+            self._protocol.max_size = self._broker.core.limits.max_packet + _HEADER
         self._protocol.receive_data(data)
         for event in self._protocol.events_received():
             if isinstance(event, Request):
@@ -65,6 +83,8 @@ class WebSocketTransport(asyncio.Protocol):
             elif isinstance(event, Frame) and not self._frame(event):
                 break
         self._send()
+        if len(data) >= LONG_READ and self._connection is not None:
+            others_first(self._connection)
 
     def eof_received(self) -> bool:
         """The client has closed its side: close ours."""
@@ -73,8 +93,7 @@ class WebSocketTransport(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's shape
         """The socket is gone."""
-        if self._timeout is not None:
-            self._timeout.cancel()
+        self._shaken()
         if self._connection is not None:
             self._connection.lost()
         self._transport = None
@@ -129,13 +148,25 @@ class WebSocketTransport(asyncio.Protocol):
             if response.status_code == 101 and self._protocol.subprotocol is None:  # [MQTT-6.0.0-3, -4]
                 response = self._protocol.reject(400, "the subprotocol must be mqtt\n")
         self._protocol.send_response(response)
-        if self._timeout is not None:
-            self._timeout.cancel()
+        self._shaken()
         if self._protocol.state is State.OPEN:
             self._connection = self._broker.connect(self)
         else:
+            self._broker.core.stats.connects["websocket_refused"] += 1
             self._send()
             self.close()
+
+    def _shaken(self) -> None:
+        """The handshake is over, one way or the other."""
+        if self._timeout is not None:
+            self._timeout.cancel()
+        if self._shaking:
+            self._shaking = False
+            self._broker.admission.shaking -= 1
+
+    def _too_late(self) -> None:
+        self._broker.core.stats.connects["timeout"] += 1
+        self._abort()
 
     def _frame(self, frame: Frame) -> bool:
         """Frames need not be aligned with packets [MQTT-6.0.0-2]; only binary ones carry MQTT [MQTT-6.0.0-1].
@@ -143,6 +174,7 @@ class WebSocketTransport(asyncio.Protocol):
         False when nothing behind it counts.
         """
         if frame.opcode is Opcode.TEXT:
+            self._broker.core.stats.refused["websocket_text"] += 1
             self._protocol.fail(CloseCode.UNSUPPORTED_DATA, "binary frames only")
             return False
         if frame.opcode in (Opcode.BINARY, Opcode.CONT) and self._connection is not None:
@@ -156,7 +188,7 @@ class WebSocketTransport(asyncio.Protocol):
         for data in self._protocol.data_to_send():
             if data:
                 transport.write(data)
-        if self._protocol.close_expected() or isinstance(self._protocol.parser_exc, ProtocolError):
+        if self._protocol.close_expected() or self._protocol.parser_exc is not None:  # nothing is read any more
             transport.close()
 
     def _abort(self) -> None:

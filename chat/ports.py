@@ -373,7 +373,17 @@ class Link(Protocol):
 
 
 class Authenticator(Protocol):
-    """Tells who a connection is. Behind it: tokens, device secrets, service secrets."""
+    """Tells who a connection is. Behind it: tokens, device secrets, service secrets, client certificates."""
+
+    async def certified(self, name: str, password: bytes | None) -> Principal:
+        """The principal that a verified client certificate names: a device or service by that alone, a user with the
+        access token of a sign-in as well.
+
+        Raises:
+            Unauthenticated: it names nobody, somebody who is disabled, or a user without a token.
+            Unavailable: it can't be found out now (which denies as well).
+        """
+        ...
 
     async def authenticate(self, username: str | None, password: bytes | None) -> Principal:
         """The principal that the credentials prove.

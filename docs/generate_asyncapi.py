@@ -35,7 +35,7 @@ The topics of Pabal and what travels on them. Clients speak MQTT 3.1.1 or 5.0 ov
 
 * CONNECT: user name = the user's handle and password = an access token, or user name = `dev-…` and password = the device's secret.
   The client id is the user name, or the user name, `:` and an instance (`haneul:phone`).
-* Publish messages with QoS 1: the PUBACK means that the message is stored. QoS 2 is not granted yet.
+* Publish messages with QoS 1: the PUBACK means that the message is stored. QoS 2 is taken too: its PUBREC means the same.
 * A message that is refused is answered on `users/{user}/inbox`, and over MQTT 5 by the reason code of the PUBACK too.
 
 Written by `python -m docs.generate_asyncapi` from `chat/topics.py` and `chat/envelopes.py`; not edited by hand."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from mqtt.decode import V5, V311, read_packet
-from mqtt.encode import encode, publish_parts, with_dup
+from mqtt.encode import encode, encode_within, publish_parts, with_dup
 from mqtt.packets import Connect, Packet
 from mqtt.reasons import ProtocolViolation, Reason, malformed
 
-__all__ = ["V5", "V311", "Decoder", "encode", "publish_parts", "with_dup"]
+__all__ = ["V5", "V311", "Decoder", "encode", "encode_within", "publish_parts", "with_dup"]
 
 
 class Decoder:

@@ -254,6 +254,8 @@ def _unsubscribe(reader: Reader, version: int) -> Unsubscribe:
 def _unsuback(reader: Reader, version: int) -> UnsubAck:
     packet_id = _packet_id(reader)
     properties = _properties(reader, PacketType.UNSUBACK, version)
+    if version == V311:  # it has no payload (3.1.1 §3.11.3)
+        reader.finish()
     return UnsubAck(packet_id, list(reader.take(reader.left)), properties)
 
 

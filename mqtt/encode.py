@@ -38,6 +38,20 @@ def encode(packet: Packet, version: int) -> bytes:
     return write(packet, version)
 
 
+def encode_within(packet: Packet, version: int, most: int) -> bytes:
+    """The same, for somebody who takes packets of `most` bytes (0: any): what only explains gives way, where it would make
+    the packet too large [MQTT-3.2.2-19, -20, 3.4.2-2, -3, 3.9.2-1, -2].
+    """
+    data = encode(packet, version)
+    if 0 < most < len(data):
+        for name in ("user_property", "reason_string"):
+            getattr(packet, "properties", {}).pop(name, None)
+            data = encode(packet, version)
+            if len(data) <= most:
+                break
+    return data
+
+
 def frame(kind: PacketType, body: bytes, flags: int = 0) -> bytes:
     """A fixed header before a body."""
     return bytes((kind << 4 | flags,)) + encode_varint(len(body)) + body

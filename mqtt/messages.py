@@ -57,19 +57,29 @@ class Message:
         return found
 
     def parts_now(
-        self, version: int, qos: int, *, retain: bool, now: float, identifiers: tuple[int, ...]
+        self,
+        version: int,
+        qos: int,
+        *,
+        retain: bool,
+        now: float,
+        identifiers: tuple[int, ...],
+        alias: int = 0,
+        topic: bool = True,
     ) -> tuple[bytes, bytes]:
-        """The same for a receiver with subscription identifiers, or a message that expires: what is left of its
-        lifetime is counted down [MQTT-3.3.2-6].
+        """The same for a receiver with subscription identifiers or a topic alias, or a message that expires: what is left
+        of its lifetime is counted down [MQTT-3.3.2-6]. Without `topic`, the alias stands for it.
         """
-        if version != V5 or (self.expires_at is None and not identifiers):
+        if version != V5 or (self.expires_at is None and not identifiers and not alias):
             return self.parts(version, qos, retain=retain)
         properties = self.properties.copy()
         if self.expires_at is not None:
             properties["message_expiry_interval"] = max(0, round(self.expires_at - now))
         if identifiers:
             properties["subscription_identifier"] = list(identifiers)
-        return publish_parts(self.topic, self.payload, qos=qos, retain=retain, version=version, properties=properties)
+        if alias:
+            properties["topic_alias"] = alias
+        return publish_parts(self.topic if topic else "", self.payload, qos, retain, version, properties)
 
     def expired(self, now: float) -> bool:
         """Whether its lifetime is over [MQTT-3.3.2-5]."""

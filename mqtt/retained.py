@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterator
 
 from mqtt.filters import matches
@@ -18,6 +19,7 @@ class RetainedMessages:
     def __init__(self, limit: int = 100_000) -> None:
         self._limit = limit
         self._root: _Node = _Node()
+        self._ends: list[tuple[float, str]] = []
         self.count = 0
 
     def put(self, message: Message) -> bool:
@@ -33,7 +35,24 @@ class RetainedMessages:
             node = node.children.setdefault(level, _Node())
         self.count += node.message is None
         node.message = message
+        if message.expires_at is not None:
+            self._remember_end(message.expires_at, message.topic)
         return True
+
+    def _remember_end(self, expires_at: float, topic: str) -> None:
+        heapq.heappush(self._ends, (expires_at, topic))
+        if len(self._ends) > 2 * self.count + 100:  # mostly of messages that were replaced
+            living = self._below(self._root)
+            self._ends = [(each.expires_at, each.topic) for each in living if each.expires_at is not None]
+            heapq.heapify(self._ends)
+
+    def evict(self, now: float) -> None:
+        """Forget what has expired, so that it takes no place."""
+        while self._ends and self._ends[0][0] <= now:
+            _, topic = heapq.heappop(self._ends)
+            message = self.get(topic)
+            if message is not None and message.expired(now):
+                self._remove(topic)
 
     def get(self, topic: str) -> Message | None:
         """The retained message of one topic."""

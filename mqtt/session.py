@@ -1,12 +1,13 @@
 """Session state (MQTT 5.0 §4.1): subscriptions, what is under way, what waits. Pure: it is given packets and the time, and
 appends the bytes to be sent to `out`, which the shell drains once per turn of its loop.
 
-An outgoing QoS 1 message is in one of these places, and moves only along the arrows:
+An outgoing message of QoS 1 or 2 is in one of these places, and moves only along the arrows; what inflight waits for is
+in the tables of `mqtt/qos2.py`:
 
-    deliver ──► inflight (has a packet id, sent) ──PUBACK──► done
+    deliver ──► inflight (has a packet id, sent) ──PUBACK, PUBCOMP, refused──► done
        │                 ▲            └──connection lost──► inflight, sent again with DUP on resume [MQTT-4.4.0-1]
        └──window full──► queue ──────┘
-                           └──queue full──► dropped (counted)
+                           └──queue full, expired, too large──► dropped (counted)
 """
 
 from __future__ import annotations
@@ -14,30 +15,23 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from enum import Enum, auto
 from typing import Any
 
+from mqtt.aliases import SentAliases
 from mqtt.decode import V5
-from mqtt.encode import with_dup
+from mqtt.encode import encode, with_dup
+from mqtt.inbound import Inbound
 from mqtt.messages import Message
+from mqtt.outgoing import Outcome, Outgoing
+from mqtt.packets import PubRel
+from mqtt.qos2 import Awaits, Heard, after
+from mqtt.reasons import Reason
 from mqtt.wire import PACKET_IDS
 
 MAX_PACKET_ID = 0xFFFF
 
-
-class Outcome(Enum):
-    """What became of a message that was to be delivered."""
-
-    SENT = auto()
-    QUEUED = auto()
-    OFFLINE = auto()
-    """QoS 0 for a session without connection: not kept (5.0 §4.1.0, a server's choice)."""
-    QUEUE_FULL = auto()
-    STALLED = auto()
-    """QoS 0 for a connection that doesn't read: dropped rather than buffered."""
-    TOO_LARGE = auto()
-    """Larger than the client takes [MQTT-3.1.2-24]."""
-    EXPIRED = auto()
+ALIAS_BYTES = 2 + 3 + 2
+"""The most that an alias adds to a PUBLISH: the property, and the length fields and the packet id beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,22 +54,6 @@ class Subscription:
         )
 
 
-class Outgoing:
-    """A QoS 1 message on its way to a client.
-
-    Attributes:
-        origin: who waits for this client's PUBACK; the engine hands it back with the acknowledgement.
-    """
-
-    __slots__ = ("identifiers", "message", "origin", "retain")
-
-    def __init__(self, message: Message, retain: bool, identifiers: tuple[int, ...], origin: Any) -> None:
-        self.message = message
-        self.retain = retain
-        self.identifiers = identifiers
-        self.origin = origin
-
-
 class Session:
     """One client's session, connected or not.
 
@@ -84,24 +62,31 @@ class Session:
         principal: whom it belongs to.
         uid: unlike any other session's, also an earlier one of the same client id.
         queue_limit: how many messages may wait; the next one is dropped and counted.
+        dropped: is told of each message that is dropped after it was taken.
 
     Attributes:
         attached: how often a connection has taken the session over: a timer set at the end of one compares it.
         out: bytes to be sent.
         dirty: the shell's note that `out` will be drained this turn.
         connection: the shell's own object for the connection; nothing here looks into it.
+        inbound: the receiving half.
+        window: how many messages may be under way: the client's receive maximum, less what it still counts of what was
+            purged.
     """
 
     __slots__ = (
-        "_ingest_count",
-        "_ingests",
+        "_aliases",
+        "_behind",
+        "_dropped",
         "_next_id",
+        "_withdrawn",
         "attached",
         "client_id",
         "connected",
         "connection",
         "dirty",
         "expiry",
+        "inbound",
         "inflight",
         "max_packet",
         "out",
@@ -116,7 +101,15 @@ class Session:
         "window",
     )
 
-    def __init__(self, client_id: str, principal: str, *, uid: str, queue_limit: int = 1000) -> None:
+    def __init__(
+        self,
+        client_id: str,
+        principal: str,
+        *,
+        uid: str,
+        queue_limit: int = 1000,
+        dropped: Callable[[Outcome], None] = lambda _: None,
+    ) -> None:
         self.client_id = client_id
         self.principal = principal
         self.uid = uid
@@ -135,23 +128,30 @@ class Session:
         self.out: list[bytes] = []
         self.inflight: dict[int, Outgoing] = {}
         self.queue: deque[Outgoing] = deque()
+        self.inbound = Inbound(uid)
+        self._dropped = dropped
         self._next_id = 0
-        self._ingests: dict[int, int] = {}
-        self._ingest_count = 0
+        self._behind: deque[int] = deque()
+        """Packet ids under way from an earlier connection that were not sent on this one yet."""
+        self._withdrawn: dict[int, Awaits] = {}
+        """Packet ids of purged messages that the client may still answer."""
+        self._aliases: SentAliases | None = None
 
     # ---- connection
 
-    def attach(self, *, version: int, window: int, max_packet: int) -> None:
+    def attach(self, *, version: int, window: int, max_packet: int, aliases: int = 0) -> None:
         """A connection takes the session over.
 
         Args:
             version: protocol level 4 or 5.
-            window: how many QoS 1 messages the client takes at once (receive maximum).
+            window: how many QoS 1 and 2 messages the client takes at once (receive maximum).
             max_packet: largest packet that the client takes, 0 for no limit.
+            aliases: how many topic aliases the client takes.
         """
         self.version = version
         self.window = window
         self.max_packet = max_packet
+        self._aliases = SentAliases(aliases) if aliases else None
         self.attached += 1
         self.connected = True
         self.stalled = False
@@ -161,16 +161,23 @@ class Session:
         """The connection is gone; what it had not been sent goes with it, what was under way stays."""
         self.connected = False
         self.out = []
+        self.inbound.lost()
 
     def resume(self, now: float) -> None:
-        """Send again, with DUP and the same packet ids in the same order, what was under way [MQTT-4.4.0-1, 4.6.0-1],
-        then what waits.
+        """Send again, with DUP and the same packet ids in the same order, what was under way [MQTT-4.4.0-1, 4.6.0-1]: all
+        PUBRELs, of the messages as many as the client takes now; the others, and what waits, when it has answered.
         """
+        withdrawn, self._withdrawn = self._withdrawn, {}
+        for packet_id, awaits in withdrawn.items():
+            if awaits is not Awaits.PUBACK:
+                self._let_go(packet_id)
+        self._behind = deque(key for key, each in self.inflight.items() if each.awaits is not Awaits.PUBCOMP)
         for packet_id, outgoing in list(self.inflight.items()):
-            if self._exceeds(outgoing.message, outgoing.identifiers, now):
-                del self.inflight[packet_id]  # the client takes less than before [MQTT-3.1.2-25]
-            else:
-                self._send(packet_id, outgoing, now, dup=True)
+            if outgoing.awaits is Awaits.PUBCOMP:  # [MQTT-4.3.3-6]
+                self._release(packet_id)
+            elif self._exceeds(outgoing.message, outgoing.identifiers, now):
+                self._dropped(Outcome.TOO_LARGE)  # the client takes less than before [MQTT-3.1.2-25]
+                self._withdraw(packet_id)
         self.refill(now)
 
     # ---- outgoing
@@ -184,6 +191,7 @@ class Session:
         retain: bool = False,
         identifiers: tuple[int, ...] = (),
         origin: Any = None,
+        share: Any = None,
     ) -> Outcome:
         """Send or queue a message.
 
@@ -194,6 +202,7 @@ class Session:
             retain: the RETAIN flag of the delivery.
             identifiers: subscription identifiers of the matching subscriptions.
             origin: see `Outgoing`; with one, the queue's limit does not count (the origin is slowed down instead).
+            share: see `Outgoing`.
         """
         if message.expires_at is not None and message.expired(now):
             return Outcome.EXPIRED
@@ -201,7 +210,7 @@ class Session:
             return self._deliver_qos0(message, now, retain=retain, identifiers=identifiers)
         if self.max_packet and self.connected and self._exceeds(message, identifiers, now):
             return Outcome.TOO_LARGE
-        outgoing = Outgoing(message, retain, identifiers, origin)
+        outgoing = Outgoing(message, qos, retain, identifiers, origin, share)
         if self.connected and len(self.inflight) < self.window and not self.queue:
             packet_id = self._take_id()
             self.inflight[packet_id] = outgoing
@@ -212,40 +221,118 @@ class Session:
         self.queue.append(outgoing)
         return Outcome.QUEUED
 
-    def acknowledge(self, packet_id: int, now: float) -> Outgoing | None:
-        """The client's PUBACK: what it was for (None if for nothing), and the next ones are sent."""
-        outgoing = self.inflight.pop(packet_id, None)
-        if self.queue:  # also when it was for something purged: that had its place in the window
+    def acknowledge(self, packet_id: int, now: float, heard: Heard = Heard.PUBACK) -> Outgoing | None:
+        """The client's answer: what it was for (None if for nothing), and the next ones are sent.
+
+        Raises:
+            ProtocolViolation: an answer that does not belong to a message of that QoS.
+        """
+        outgoing = self.inflight.get(packet_id)
+        if outgoing is None:
+            self._answered_withdrawn(packet_id, heard, now)
+            return None
+        awaits = after(outgoing.awaits, heard)
+        if awaits is None:
+            del self.inflight[packet_id]
+        else:
+            outgoing.awaits = awaits
+            self._release(packet_id)
+        if self._behind and packet_id in self._behind:
+            self._behind.remove(packet_id)  # the client remembers the message from an earlier connection
+        if self.queue or self._behind:
             self.refill(now)
         return outgoing
 
     def refill(self, now: float) -> None:
-        """Send from the queue while the window has room."""
-        queue, inflight = self.queue, self.inflight
+        """Send from the queue while the window has room; before it what is still to be sent again."""
+        queue, inflight, behind = self.queue, self.inflight, self._behind
+        while behind and self.connected and len(inflight) - len(behind) < self.window:
+            packet_id = behind.popleft()
+            self._send(packet_id, inflight[packet_id], now, dup=True)
         while queue and self.connected and len(inflight) < self.window:
             outgoing = queue.popleft()
-            if outgoing.message.expired(now) or self._exceeds(outgoing.message, outgoing.identifiers, now):
+            expired = outgoing.message.expired(now)
+            if expired or self._exceeds(outgoing.message, outgoing.identifiers, now):
+                self._dropped(Outcome.EXPIRED if expired else Outcome.TOO_LARGE)
                 continue
             packet_id = self._take_id()
             inflight[packet_id] = outgoing
             self._send(packet_id, outgoing, now)
 
     def purge(self, unwanted: Callable[[Message], bool]) -> int:
-        """Forget queued and unacknowledged messages, so that they are never sent (again); how many."""
+        """Forget queued and unacknowledged messages, so that they are never sent (again); how many.
+
+        Those that the client has been sent count towards its receive maximum until it answers them.
+        """
         kept = [outgoing for outgoing in self.queue if not unwanted(outgoing.message)]
-        gone = [packet_id for packet_id, outgoing in self.inflight.items() if unwanted(outgoing.message)]
+        gone = [
+            packet_id
+            for packet_id, outgoing in self.inflight.items()
+            if outgoing.awaits is not Awaits.PUBCOMP and unwanted(outgoing.message)
+        ]
         count = len(self.queue) - len(kept) + len(gone)
         self.queue = deque(kept)
         for packet_id in gone:
-            del self.inflight[packet_id]
+            self._withdraw(packet_id)
         return count
+
+    def _withdraw(self, packet_id: int) -> None:
+        """Forget one message under way; its packet id stays taken while the client may know it."""
+        awaits = self.inflight.pop(packet_id).awaits
+        sent = self.connected and packet_id not in self._behind
+        if packet_id in self._behind:
+            self._behind.remove(packet_id)
+        if sent or (awaits is Awaits.PUBREC and not self.connected):
+            self._withdrawn[packet_id] = awaits
+            self.window -= 1
+        elif awaits is Awaits.PUBREC:
+            self._let_go(packet_id)
+
+    def _let_go(self, packet_id: int) -> None:
+        """Of a QoS 2 message that won't be sent again the client may still hold the packet id: PUBREL ends that."""
+        self._withdrawn[packet_id] = Awaits.PUBCOMP
+        self.window -= 1
+        self._release(packet_id)
+
+    def _answered_withdrawn(self, packet_id: int, heard: Heard, now: float) -> None:
+        awaits = self._withdrawn.get(packet_id)
+        if awaits is None:
+            if heard is Heard.RECEIVED:
+                self._release(packet_id, Reason.PACKET_IDENTIFIER_NOT_FOUND)
+            return
+        then = after(awaits, heard)
+        if then is not None:
+            self._withdrawn[packet_id] = then
+            self._release(packet_id)
+            return
+        del self._withdrawn[packet_id]
+        self.window += 1
+        self.refill(now)
+
+    def _release(self, packet_id: int, reason: int = 0) -> None:
+        self.out.append(encode(PubRel(packet_id, reason), self.version))
 
     def take_origins(self) -> Iterator[Outgoing]:
         """Take out everything that somebody waits for: this client won't acknowledge it any more."""
         waiting = [packet_id for packet_id, outgoing in self.inflight.items() if outgoing.origin is not None]
-        yield from [self.inflight.pop(packet_id) for packet_id in waiting]
+        for packet_id in waiting:
+            outgoing = self.inflight[packet_id]
+            self._withdraw(packet_id)
+            yield outgoing
         queued, self.queue = self.queue, deque(o for o in self.queue if o.origin is None)
         yield from (outgoing for outgoing in queued if outgoing.origin is not None)
+
+    def take_shared(self) -> Iterator[Outgoing]:
+        """Take out what came by a shared subscription and another member may have: all but what the client may know as
+        QoS 2, which is its own, whatever happens [MQTT-4.8.2-4, -5].
+        """
+        sent = [key for key, each in self.inflight.items() if each.share is not None and each.awaits is Awaits.PUBACK]
+        for packet_id in sent:
+            outgoing = self.inflight[packet_id]
+            self._withdraw(packet_id)
+            yield outgoing
+        queued, self.queue = self.queue, deque(each for each in self.queue if each.share is None)
+        yield from (each for each in queued if each.share is not None)
 
     def _deliver_qos0(self, message: Message, now: float, *, retain: bool, identifiers: tuple[int, ...]) -> Outcome:
         if not self.connected:
@@ -254,18 +341,40 @@ class Session:
             return Outcome.STALLED
         if self._exceeds(message, identifiers, now):
             return Outcome.TOO_LARGE
-        self.out += message.parts_now(self.version, 0, retain=retain, now=now, identifiers=identifiers)
+        if self._aliases is None:
+            self.out += message.parts_now(self.version, 0, retain=retain, now=now, identifiers=identifiers)
+        else:
+            self.out += self._aliased(self._aliases, message, 0, retain=retain, now=now, identifiers=identifiers)
         return Outcome.SENT
 
     def _send(self, packet_id: int, outgoing: Outgoing, now: float, *, dup: bool = False) -> None:
-        message = outgoing.message
-        if message.expires_at is None and not outgoing.identifiers:
-            head, tail = message.parts(self.version, 1, retain=outgoing.retain)
+        message, identifiers, retain = outgoing.message, outgoing.identifiers, outgoing.retain
+        qos = 1 if outgoing.awaits is Awaits.PUBACK else 2
+        if self._aliases is not None:
+            head, tail = self._aliased(self._aliases, message, qos, retain=retain, now=now, identifiers=identifiers)
+        elif message.expires_at is None and not identifiers:
+            head, tail = message.parts(self.version, qos, retain=retain)
         else:
-            head, tail = message.parts_now(
-                self.version, 1, retain=outgoing.retain, now=now, identifiers=outgoing.identifiers
-            )
+            head, tail = message.parts_now(self.version, qos, retain=retain, now=now, identifiers=identifiers)
         self.out += (with_dup(head) if dup else head, PACKET_IDS[packet_id], tail)
+
+    def _aliased(
+        self,
+        aliases: SentAliases,
+        message: Message,
+        qos: int,
+        *,
+        retain: bool,
+        now: float,
+        identifiers: tuple[int, ...],
+    ) -> tuple[bytes, bytes]:
+        plain = message.parts_now(self.version, qos, retain=retain, now=now, identifiers=identifiers)
+        if self.max_packet and len(plain[0]) + len(plain[1]) + ALIAS_BYTES > self.max_packet:
+            return plain
+        number, known = aliases.use(message.topic)
+        return message.parts_now(
+            self.version, qos, retain=retain, now=now, identifiers=identifiers, alias=number, topic=not known
+        )
 
     def _exceeds(self, message: Message, identifiers: tuple[int, ...], now: float) -> bool:
         if not self.max_packet:
@@ -276,27 +385,7 @@ class Session:
     def _take_id(self) -> int:
         """A packet id that is not in use [MQTT-2.2.1-4]; there is one, as the window is at most their number."""
         packet_id = self._next_id % MAX_PACKET_ID + 1
-        while packet_id in self.inflight:
+        while packet_id in self.inflight or packet_id in self._withdrawn:
             packet_id = packet_id % MAX_PACKET_ID + 1
         self._next_id = packet_id
         return packet_id
-
-    # ---- incoming
-
-    def ingest_id(self, packet_id: int, *, dup: bool, keep: int) -> str:
-        """A name for an incoming publish that stays the same when the client sends the packet again with DUP.
-
-        Args:
-            packet_id: of the client's PUBLISH.
-            dup: its DUP flag: the client says that it has sent this packet id before without an answer.
-            keep: how many packet ids to remember: as many as the client may have unanswered.
-        """
-        number = self._ingests.get(packet_id) if dup else None
-        if number is None:
-            self._ingest_count += 1
-            number = self._ingest_count
-            self._ingests.pop(packet_id, None)  # the newest stand last
-            self._ingests[packet_id] = number
-            if len(self._ingests) > keep:
-                del self._ingests[next(iter(self._ingests))]
-        return f"{self.uid}.{number}"

@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import asdict
-from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated
 
 import psutil
 import typer
-from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from stack import doctor as examination
 from stack import lock, logs, processes, up
+from stack.broker_cli import app as broker_app
+from stack.command import JsonOption, StateOption, fail, load_settings, print_json, running
 from stack.display import TerminalConsole
 from stack.keeper import StackFailed
 from stack.lock import AlreadyRunning
 from stack.ports import BadPortBase
 from stack.servers import BinaryMissing
-from stack.settings import StackSettings
-from stack.state import StackFile, State
+from stack.state import State
 
 HELP = """
 Run and look after a whole Pabal on this machine: mongod, Valkey, the MQTT broker, the bridge, the API, the worker.
@@ -37,6 +35,7 @@ Run and look after a whole Pabal on this machine: mongod, Valkey, the MQTT broke
     pabal up                 start everything; Ctrl-C ends it
     pabal demo               watch two people, a group and a thermometer talk to each other
     pabal doctor             what is wrong, and what to do about it
+    pabal broker clients     who is connected
 
 Everything that it writes lies in one directory (./var, --state DIR): data, keys, passwords (credentials.json), what runs
 where (stack.json), logs. A second stack runs beside the first with another directory and other ports:
@@ -51,10 +50,8 @@ app = typer.Typer(
     help=HELP, no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
 )
 
-StateOption = Annotated[
-    Path | None, typer.Option("--state", metavar="DIR", help="The state directory. [PABAL_STATE; default: var]")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="JSON, for programs.")]
+
+app.add_typer(broker_app, name="broker")
 
 
 def main() -> None:
@@ -80,11 +77,11 @@ def up_command(
     What dies is started again, after 0.2 s at first and 10 s at most. `stack.json` appears once everything is healthy. The
     second start finds the data of the first. Exit code 0 after an ordinary end, 1 when it could not start.
     """
-    settings = _settings(state=state, port_base=port_base, fcm=False if no_fcm else None)
+    settings = load_settings(state=state, port_base=port_base, fcm=False if no_fcm else None)
     try:
         up.run(settings, TerminalConsole())
     except (AlreadyRunning, BadPortBase, BinaryMissing, StackFailed, up.PortsBusy) as error:
-        _fail(str(error))
+        fail(str(error))
 
 
 @app.command()
@@ -93,7 +90,7 @@ def demo(state: StateOption = None, as_json: JsonOption = False) -> None:
 
     Two people, a group of five, a thermometer, a phone that was away, an outsider. Exit code 1 if any step is not as expected.
     """
-    _, found_state = _running(state)
+    _, found_state = running(state)
     argv = [
         sys.executable,
         "-m",
@@ -114,7 +111,7 @@ def doctor(state: StateOption = None, as_json: JsonOption = False) -> None:
     """
     console = Console()
     checks = []
-    for check in examination.examine(_settings(state=state)):
+    for check in examination.examine(load_settings(state=state)):
         checks.append(check)
         if not as_json:
             mark = "[green]✔[/]" if check.ok else "[bold red]✘[/]"
@@ -123,16 +120,16 @@ def doctor(state: StateOption = None, as_json: JsonOption = False) -> None:
                 console.print(f"  [yellow]→ {escape(check.advice)}[/]", highlight=False, soft_wrap=True)
     fine = all(check.ok for check in checks)
     if as_json:
-        _print_json({"ok": fine, "checks": [{**asdict(check), "ok": check.ok} for check in checks]})
+        print_json({"ok": fine, "checks": [{**asdict(check), "ok": check.ok} for check in checks]})
     raise typer.Exit(0 if fine else 1)
 
 
 @app.command()
 def status(state: StateOption = None, as_json: JsonOption = False) -> None:
     """Show what runs where. Exit code 1 if nothing does."""
-    found, _ = _running(state)
+    found, _ = running(state)
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
     table = Table("process", "pid", "memory", "cpu", "since", box=None, pad_edge=False)
     for name, pid in found["processes"].items():
@@ -151,7 +148,7 @@ def down(
     seconds: Annotated[float, typer.Option("--wait", metavar="SECONDS", help="How long to wait for it.")] = 90.0,
 ) -> None:
     """Ask a running stack to end, and wait until it has."""
-    where = State.at(_settings(state=state).state)
+    where = State.at(load_settings(state=state).state)
     pid = lock.holder(where.lock)
     if pid is None:
         typer.echo(f"nothing runs on {where.root}")
@@ -160,7 +157,7 @@ def down(
     deadline = time.monotonic() + seconds
     while lock.holder(where.lock) is not None:
         if time.monotonic() > deadline:
-            _fail(f"it (pid {pid}) has not ended after {seconds:g} s; `kill -9 {pid}` ends it and all of its processes")
+            fail(f"it (pid {pid}) has not ended after {seconds:g} s; `kill -9 {pid}` ends it and all of its processes")
         time.sleep(0.1)
     typer.echo(f"the stack on {where.root} has ended")
 
@@ -173,11 +170,11 @@ def logs_command(
     lines: Annotated[int, typer.Option("-n", "--lines", metavar="N", help="So many of the last lines.")] = 50,
 ) -> None:
     """Show what a process has said. The files are in the state directory, log/NAME.log."""
-    where = State.at(_settings(state=state).state)
+    where = State.at(load_settings(state=state).state)
     path = where.log(name)
     if not path.is_file():
         there = ", ".join(sorted(file.stem for file in where.directory("log").glob("*.log"))) or "none yet"
-        _fail(f"there is no {path}; logs there are: {there}")
+        fail(f"there is no {path}; logs there are: {there}")
     try:
         for line in logs.tail(path, lines):
             typer.echo(line)
@@ -194,28 +191,6 @@ def version() -> None:
     typer.echo(f"pabal {importlib.metadata.version('pabal')} ({processes.REPOSITORY})")
 
 
-def _settings(**flags: Any) -> StackSettings:
-    """Settings from the environment; flags that were given win."""
-    try:
-        return StackSettings(**{name: value for name, value in flags.items() if value is not None})
-    except ValidationError as error:
-        wrong = [
-            f"PABAL_{'_'.join(str(part) for part in item['loc']).upper()}: {item['msg']}" for item in error.errors()
-        ]
-        _fail("\n".join(wrong))
-
-
-def _running(state: Path | None) -> tuple[StackFile, State]:
-    where = State.at(_settings(state=state).state)
-    pid = lock.holder(where.lock)
-    if pid is None:
-        _fail(f"nothing runs on {where.root}: start it with `pabal up`, or name its directory with --state DIR")
-    found = where.read_stack()
-    if found is None:
-        _fail(f"the stack on {where.root} (pid {pid}) has not become healthy yet: `pabal doctor` says more")
-    return found, where
-
-
 def _usage(pid: int) -> tuple[str, str, str]:
     """Memory (resident), processor time and start of one process."""
     try:
@@ -226,12 +201,3 @@ def _usage(pid: int) -> tuple[str, str, str]:
             return f"{process.memory_info().rss / 1e6:.0f} MB", f"{times.user + times.system:.1f} s", since
     except psutil.NoSuchProcess:
         return "gone", "", ""
-
-
-def _print_json(value: object) -> None:
-    typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
-
-
-def _fail(text: str) -> NoReturn:
-    Console(stderr=True).print(f"[bold red]pabal:[/] {escape(text)}", highlight=False, soft_wrap=True)
-    raise typer.Exit(1)

@@ -16,6 +16,8 @@ from stack.state import write_atomically
 PASSWORD_BYTES = 18
 """144 bits, 24 characters: nobody types them, and nobody guesses them."""
 
+SECRET_BYTES = 32
+
 
 class Credential(TypedDict):
     """One user who can sign in."""
@@ -39,6 +41,12 @@ def ensure(path: Path) -> Credentials:
     made: Credentials = {"admin": _new("admin", "관리자"), "users": [_new("haneul", "하늘"), _new("bada", "바다")]}
     write_atomically(path, json.dumps(made, ensure_ascii=False, indent=2) + "\n", mode=0o600)
     return made
+
+
+def ensure_secret(path: Path) -> None:
+    """A file with 256 random bits; made once, kept ever after."""
+    if not path.exists():
+        write_atomically(path, secrets.token_urlsafe(SECRET_BYTES) + "\n", mode=0o600)
 
 
 def read(path: Path) -> Credentials:

@@ -6,6 +6,7 @@
 | `keys/`, `jwks.json`, `services/` | signing keys, their public halves, secrets of services (`api.bootstrap`) |
 | `broker/`, `worker/`, `fcm/` | what those processes keep |
 | `log/<process>.log` | standard output and error of each process |
+| `broker-admin` | the secret of the broker's admin interface, mode 0600 |
 | `credentials.json` | an administrator and two demo users, mode 0600 |
 | `stack.json` | what runs where, as long as it runs |
 | `lock` | held by the supervisor; its pid |
@@ -72,6 +73,11 @@ class State:
     def jwks(self) -> Path:
         """Public keys."""
         return self.root / "jwks.json"
+
+    @property
+    def broker_admin(self) -> Path:
+        """The secret of the broker's admin interface."""
+        return self.root / "broker-admin"
 
     @property
     def credentials(self) -> Path:

@@ -46,6 +46,7 @@ def run(settings: StackSettings, console: Console) -> None:
         check_ports(plan.binds, plan.ports(), patience=RELEASE_SECONDS if left else 0.0)
         _check_external(plan, settings)
         credentials.ensure(state.credentials)
+        credentials.ensure_secret(state.broker_admin)
         try:
             asyncio.run(_supervise(plan, state, console))
         finally:

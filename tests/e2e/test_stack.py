@@ -121,6 +121,13 @@ def test_status_lists_the_processes(stack: RunningStack) -> None:
     assert json.loads(as_json.stdout) == stack.info
 
 
+def test_the_broker_can_be_looked_into(stack: RunningStack) -> None:
+    answer = pabal("broker", "clients", "--state", str(stack.state.root), "--json")
+    assert {row["principal"] for row in json.loads(answer.stdout)} >= {"svc-bridge", "svc-api"}
+    url = stack.info["metrics"]["broker"].replace("/metrics", "/admin/clients")
+    assert httpx.get(url, trust_env=False).status_code == 401
+
+
 def test_logs_of_each_process_can_be_read(stack: RunningStack) -> None:
     answer = pabal("logs", "broker", "--state", str(stack.state.root))
     assert answer.returncode == 0

@@ -26,8 +26,8 @@ PATIENCE = 15.0
 
 CONNACK4 = b"\x20\x02\x00\x00"
 CONNACK4_PRESENT = b"\x20\x02\x01\x00"
-CONNACK5 = b"\x20\x10\x00\x00\x0d\x21\x03\xe8\x24\x01\x27\x00\x04\x00\x00\x13\x02\x58"
-"""Receive maximum 1000, maximum QoS 1, maximum packet size 262144, server keep alive 600 (as the client named none)."""
+CONNACK5 = b"\x20\x11\x00\x00\x0e\x21\x03\xe8\x27\x00\x04\x00\x00\x22\x00\x10\x13\x02\x58"
+"""Receive maximum 1000, maximum packet size 262144, 16 topic aliases, server keep alive 600 (as the client named none)."""
 PING, PONG = b"\xc0\x00", b"\xd0\x00"
 
 

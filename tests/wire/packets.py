@@ -11,7 +11,7 @@ def subscribe(wire: Wire, topic: str, options: int = 1, *, block: bytes = b"", g
     """SUBSCRIBE with packet id 9 and its SUBACK."""
     five = bytes((len(block),)) + block if wire.version == 5 else b""
     wire.send(packet(0x82, b"\0\x09" + five + text(topic) + bytes((options,))))
-    reason = min(options & 3, 1) if granted is None else granted
+    reason = options & 3 if granted is None else granted
     wire.expect(packet(0x90, b"\0\x09" + (b"\0" if wire.version == 5 else b"") + bytes((reason,))))
 
 

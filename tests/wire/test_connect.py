@@ -83,15 +83,6 @@ def test_enhanced_authentication_is_refused(broker: Running) -> None:
     wire.ended()
 
 
-def test_a_will_of_qos_2_is_refused(broker: Running) -> None:
-    wire = broker.wire(version=5)
-    wire.send(connect(broker.name(), flags=0x16, rest=b"\0" + text("w") + text("x")))
-    answer = wire.read()
-    assert isinstance(answer, ConnAck)
-    assert answer.reason == 0x9B
-    wire.ended()
-
-
 @pytest.mark.parametrize("case", FIRST, ids=lambda case: case.name)
 def test_what_may_not_come_first_ends_the_connection_and_no_other(broker: Running, case: Malformed) -> None:
     other = broker.v4()
@@ -126,9 +117,7 @@ def test_a_second_connect(broker: Running, version: int) -> None:
     wire.ended()
 
 
-@pytest.mark.parametrize(
-    "kind", [b"\x50\x02\0\x01", b"\x62\x02\0\x01", b"\x70\x02\0\x01", b"\xd0\0", b"\x20\x03\0\0\0"]
-)
+@pytest.mark.parametrize("kind", [b"\xd0\0", b"\x20\x03\0\0\0", b"\x90\x04\0\x01\0\0"])
 def test_packets_that_are_not_for_a_server(broker: Running, kind: bytes) -> None:
     wire = broker.v5()
     wire.send(kind)

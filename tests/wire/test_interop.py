@@ -38,7 +38,7 @@ def paho_client(
     try:
         assert not ready.get(timeout=PATIENCE).is_failure  # type: ignore[attr-defined]
         for topic in topics:
-            client.subscribe(topic, qos=1)
+            client.subscribe(topic, qos=2)
             assert not ready.get(timeout=PATIENCE).is_failure  # type: ignore[attr-defined]
         yield client, messages
     finally:
@@ -48,19 +48,20 @@ def paho_client(
 
 @pytest.mark.parametrize("transport", ["tcp", "websockets"])
 @pytest.mark.parametrize("version", VERSIONS)
-def test_paho(broker: Running, version: int, transport: str) -> None:
+@pytest.mark.parametrize("qos", [0, 1, 2])
+def test_paho(broker: Running, version: int, transport: str, qos: int) -> None:
     base = broker.name()
     with (
         paho_client(broker, version, transport=transport, topics=(f"{base}/+",)) as (client, messages),
         paho_client(broker, version) as (sender, _),
     ):
         sent = [f"{KOREAN} {number}".encode() for number in range(100)]
-        infos = [sender.publish(f"{base}/{KOREAN}", payload, qos=1) for payload in sent]
+        infos = [sender.publish(f"{base}/{KOREAN}", payload, qos=qos) for payload in sent]
         for info in infos:
             info.wait_for_publish(PATIENCE)
         got = [messages.get(timeout=PATIENCE) for _ in sent]
         assert [message.payload for message in got] == sent
-        assert {message.topic for message in got} == {f"{base}/{KOREAN}"}
+        assert {(message.topic, message.qos) for message in got} == {(f"{base}/{KOREAN}", qos)}
         client.unsubscribe(f"{base}/+")
 
 
@@ -116,9 +117,10 @@ def tool(name: str) -> str:
     return found
 
 
+@pytest.mark.parametrize("qos", ["0", "1", "2"])
 @pytest.mark.parametrize("version", ["311", "5"])
-def test_mosquittos_tools(broker: Running, version: str) -> None:
-    common = ["-h", "127.0.0.1", "-p", str(broker.port), "-V", version, "-t", broker.name(), "-q", "1"]
+def test_mosquittos_tools(broker: Running, version: str, qos: str) -> None:
+    common = ["-h", "127.0.0.1", "-p", str(broker.port), "-V", version, "-t", broker.name(), "-q", qos]
 
     def publish(word: str) -> None:
         subprocess.run([tool("mosquitto_pub"), *common, "-m", word, "-r"], check=True, timeout=30)
@@ -133,14 +135,15 @@ def test_mosquittos_tools(broker: Running, version: str) -> None:
     assert listener.returncode == 0
 
 
-async def test_amqtts_client(broker: Running) -> None:
+@pytest.mark.parametrize("qos", [0, 1, 2])
+async def test_amqtts_client(broker: Running, qos: int) -> None:
     topic = broker.name()
     client = MQTTClient(client_id=broker.name())
     await client.connect(f"mqtt://127.0.0.1:{broker.port}/")
     try:
-        assert await client.subscribe([(topic, 1)]) == [1]
+        assert await client.subscribe([(topic, qos)]) == [qos]
         for number in range(20):
-            await client.publish(topic, f"{KOREAN} {number}".encode(), qos=1)
+            await client.publish(topic, f"{KOREAN} {number}".encode(), qos=qos)
         for number in range(20):
             message = await client.deliver_message(timeout_duration=PATIENCE)
             assert message is not None

@@ -36,7 +36,7 @@ def test_qos_1_both_ways(broker: Running, version: int) -> None:
 def test_the_lower_qos_wins(broker: Running) -> None:
     sender, zero, one, topic = broker.v4(), broker.v4(), broker.v4(), broker.name()
     subscribe(zero, topic, 0)
-    subscribe(one, topic, 2)  # QoS 2 is granted as 1
+    subscribe(one, topic, 2)
     sender.send(publish(sender, topic, flags=QOS1), publish(sender, topic, b"y"))
     sender.expect(puback(1))
     zero.expect(publish(zero, topic), publish(zero, topic, b"y"))
@@ -49,13 +49,6 @@ def test_a_publish_that_nobody_gets_says_so_in_5_only(broker: Running) -> None:
     five.expect(b"\x40\x03\0\x01\x10")
     four.send(publish(four, topic, flags=QOS1))
     four.expect(puback(1))
-
-
-def test_qos_2_is_not_offered(broker: Running) -> None:
-    wire = broker.v5()
-    wire.send(publish(wire, broker.name(), flags=4))
-    assert wire.packet()[2] == 0x9B
-    wire.ended()
 
 
 def test_order_is_kept(broker: Running) -> None:
@@ -175,7 +168,7 @@ def test_denied_and_invalid_filters_are_refused_one_by_one(broker: Running) -> N
 def test_topics_that_start_with_a_dollar_are_the_brokers(start: Start) -> None:
     with start() as broker:
         five, four = broker.v5(), broker.v4()
-        for wire, topic in ((five, "#"), (four, "$SYS/#"), (four, "+/x")):
+        for wire, topic in ((five, "#"), (four, "$SYS/x"), (four, "+/x")):
             subscribe(wire, topic, 0)
         five.send(publish(five, "$SYS/x", flags=QOS1))
         five.expect(b"\x40\x03\0\x01\x87")
@@ -189,13 +182,6 @@ def test_too_deep_a_topic(broker: Running) -> None:
     wire = broker.v5()
     wire.send(publish(wire, "a" + "/a" * 40))
     assert wire.packet()[2] == 0x90
-    wire.ended()
-
-
-def test_an_alias_that_was_never_offered(broker: Running) -> None:
-    wire = broker.v5()
-    wire.send(publish(wire, "", block=b"\x23\0\x01"))
-    assert wire.packet()[2] == 0x94
     wire.ended()
 
 

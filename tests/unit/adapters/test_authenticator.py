@@ -165,3 +165,34 @@ async def test_no_services_directory(tmp_path: Path, world: World) -> None:
 async def test_what_proves_nothing(world: World, username: str | None, password: bytes | None) -> None:
     await world.device("dev-1", "hush")
     await world.refused(username, password)
+
+
+# ---- client certificates that TLS has verified
+
+
+async def test_a_certificate_of_a_device_or_service_needs_no_password(world: World) -> None:
+    await world.device("dev-1", "hush")
+    for password in (None, b"wrong"):
+        found = await world.authenticator.certified("dev-1", password)
+        assert found == Principal("dev-1", PrincipalKind.DEVICE, owner="haneul")
+        assert await world.authenticator.certified("svc-bridge", password) == Principal(
+            "svc-bridge", PrincipalKind.SERVICE
+        )
+
+
+async def test_a_certificate_of_a_user_needs_their_token(world: World) -> None:
+    token = await world.user("haneul")
+    await world.user("minsu")
+    found = await world.authenticator.certified("haneul", token.encode())
+    assert (found.id, found.sid) == ("haneul", "sid-haneul")
+    for name, password in (("haneul", None), ("haneul", b"x"), ("minsu", token.encode())):
+        with pytest.raises(Unauthenticated):
+            await world.authenticator.certified(name, password)
+
+
+@pytest.mark.parametrize("name", ["dev-off", "dev-unknown", "svc-unknown", "svc-empty", "", "CN=x", "../svc-bridge"])
+async def test_a_certificate_that_names_nobody_who_may_come_in(world: World, name: str) -> None:
+    await world.device("dev-off", "hush", disabled=True)
+    (world.services_dir / "svc-empty").write_text("\n")
+    with pytest.raises(Unauthenticated):
+        await world.authenticator.certified(name, b"hush")

@@ -129,3 +129,30 @@ async def test_close_cuts_what_is_open(parts: Parts) -> None:
 async def test_an_address_that_is_none(bind: str, parts: Parts) -> None:
     with pytest.raises(ValueError, match="host:port"):
         await serve(bind, CollectorRegistry(), parts)
+
+
+async def test_what_is_below_admin_goes_to_the_handler(parts: Parts) -> None:
+    asked: list[metrics_http.Request] = []
+
+    def admin(request: metrics_http.Request) -> metrics_http.Answer:
+        asked.append(request)
+        if request.path == "/admin/broken":
+            raise RuntimeError("a mistake")
+        return metrics_http.Answer(401, "안녕".encode(), "application/json", {"WWW-Authenticate": "Bearer"})
+
+    running = await serve("127.0.0.1:0", CollectorRegistry(), parts, admin=admin)
+    head, body = await ask(running, b"DELETE /admin/a%2Fb?c=d HTTP/1.1\r\nAUTHORIZATION:  Bearer x:y \r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 401 Unauthorized\r\n")
+    assert b"WWW-Authenticate: Bearer" in head
+    assert body.decode() == "안녕"
+    assert asked == [metrics_http.Request("DELETE", "/admin/a%2Fb", "c=d", {"authorization": "Bearer x:y"})]
+    head, body = await ask(running, b"GET /admin/broken HTTP/1.1\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 500 ")
+    assert b"mistake" not in body
+    assert (await ask(running, b"DELETE /metrics HTTP/1.1\r\n\r\n"))[0].startswith(b"HTTP/1.1 405 ")
+    assert (await ask(running, b"GET /admin HTTP/1.1\r\n\r\n"))[0].startswith(b"HTTP/1.1 404 ")
+    await running.close()
+
+
+async def test_without_a_handler_there_is_no_admin(server: MetricsServer) -> None:
+    assert (await ask(server, b"GET /admin/clients HTTP/1.1\r\n\r\n"))[0].startswith(b"HTTP/1.1 404 ")

@@ -55,6 +55,9 @@ class Accounts:
     def __init__(self) -> None:
         self.fails: Exception | None = None
 
+    async def certified(self, name: str, password: bytes | None) -> Principal:
+        return await self.authenticate(name, b"pw" if name[:3] in {"svc", "dev"} else password)
+
     async def authenticate(self, username: str | None, password: bytes | None) -> Principal:
         await asyncio.sleep(0)
         if self.fails is not None:
@@ -92,6 +95,8 @@ class Socket:
     """A transport that keeps what is written to it; `connection` is the broker's side."""
 
     peer = "192.0.2.1:1234"
+    certificate: str | None = None
+    tls = None
 
     def __init__(self, house: House, version: int) -> None:
         self.house = house

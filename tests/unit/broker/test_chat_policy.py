@@ -211,3 +211,21 @@ def test_nothing_else_is_told(build: BuildHouse) -> None:
     assert policy.notice(OUTSIDER, f"chats/{CHAT}/typing/user3", b"", "no") is None
     assert policy.notice(OUTSIDER, "anything", b"", "no") is None
     assert policy.notice(BRIDGE, f"chats/{CHAT}/send/user3", b"", "no") is None
+
+
+async def test_a_client_certificate_says_who_it_is(house: House) -> None:
+    async def certified(name: str, username: str | None, client_id: str) -> Identity:
+        return await house.broker.core.policy.login(Login(client_id, username, None, "192.0.2.1", name))
+
+    assert (await certified("dev-1", None, "dev-1")).id == "dev-1"
+    assert (await certified("svc-bridge", "svc-bridge", "svc-bridge:2")).service
+    for name, username, client_id in (
+        ("dev-1", "dev-2", "dev-2"),
+        ("dev-1", "svc-bridge", "svc-bridge"),
+        ("dev-1", None, "dev-2"),
+        ("", None, "dev-1"),
+        ("", "dev-1", "dev-1"),
+        ("user1", None, "user1"),
+    ):
+        with pytest.raises(LoginRefused):
+            await certified(name, username, client_id)

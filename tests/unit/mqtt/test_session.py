@@ -11,8 +11,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from mqtt.codec import Decoder
 from mqtt.messages import Message
+from mqtt.outgoing import Outcome
 from mqtt.packets import Publish
-from mqtt.session import MAX_PACKET_ID, Outcome, Session
+from mqtt.session import MAX_PACKET_ID, Session
 
 CONTENT = b"x"
 
@@ -238,28 +239,28 @@ def test_one_message_is_the_same_for_all_its_receivers() -> None:
 
 def test_a_dup_has_the_name_of_the_first_attempt_and_a_new_packet_never_has() -> None:
     one = session()
-    first = one.ingest_id(1, dup=False, keep=10)
-    assert one.ingest_id(1, dup=True, keep=10) == first
-    again = one.ingest_id(1, dup=False, keep=10)
+    first = one.inbound.ingest_id(1, dup=False, keep=10)
+    assert one.inbound.ingest_id(1, dup=True, keep=10) == first
+    again = one.inbound.ingest_id(1, dup=False, keep=10)
     assert again != first
-    assert one.ingest_id(1, dup=True, keep=10) == again
-    assert one.ingest_id(2, dup=True, keep=10) not in (first, again)
+    assert one.inbound.ingest_id(1, dup=True, keep=10) == again
+    assert one.inbound.ingest_id(2, dup=True, keep=10) not in (first, again)
 
 
 def test_the_name_survives_a_reconnect_and_is_unlike_that_of_any_other_session() -> None:
     one, other = session(), Session("c", "user1", uid="other")
-    first = one.ingest_id(1, dup=False, keep=10)
+    first = one.inbound.ingest_id(1, dup=False, keep=10)
     one.detach()
     one.attach(version=4, window=10, max_packet=0)
-    assert one.ingest_id(1, dup=True, keep=10) == first
-    assert other.ingest_id(1, dup=False, keep=10) != first
+    assert one.inbound.ingest_id(1, dup=True, keep=10) == first
+    assert other.inbound.ingest_id(1, dup=False, keep=10) != first
 
 
 def test_only_so_many_names_are_kept() -> None:
     one = session()
-    names = {number: one.ingest_id(number, dup=False, keep=5) for number in range(1, 20)}
-    assert len(one._ingests) == 5
-    assert all(one.ingest_id(number, dup=True, keep=5) == names[number] for number in range(15, 20))
+    names = {number: one.inbound.ingest_id(number, dup=False, keep=5) for number in range(1, 20)}
+    assert len(one.inbound._names) == 5
+    assert all(one.inbound.ingest_id(number, dup=True, keep=5) == names[number] for number in range(15, 20))
 
 
 # ---- all of it at random
