@@ -164,6 +164,7 @@ def test_the_lock_of_mqtt_js_names_no_registry() -> None:
     packages = [package for name, package in lock["packages"].items() if name]
     assert packages
     assert all("resolved" not in package and "integrity" in package for package in packages)
+    assert "://" not in (INTEROP / "package-lock.json").read_text()
 
 
 # ---- MicroPython
