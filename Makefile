@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 
-.PHONY: help up test lint format docs bench fuzz lock audit clean
+.PHONY: help up test peers lint format docs bench fuzz lock audit clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -16,8 +16,11 @@ help: ## this list
 up: .venv/stack.stamp ## install what is missing, start everything (ARGS="--port-base 21000 --state DIR")
 	@exec $(BIN)/pabal up $(ARGS)
 
-test: lint ## every check and every test, as CI runs them (ARGS="-k name")
+test: peers lint ## every check and every test, as CI runs them (ARGS="-k name")
 	$(BIN)/python -m pytest $(ARGS)
+
+peers: # other people's programs that tests talk to
+	@bash tests/peers.sh
 
 lint: .venv/dev.stamp ## style, types, and which package may import which
 	$(BIN)/ruff check .

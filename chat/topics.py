@@ -65,7 +65,6 @@ _EVENT_NAMES = frozenset({"delivered", "connected", "disconnected"})
 # What the bridge asks for, and so what waits for its PUBACK: a chat sticks to one member of the share group.
 SHARE_GROUP = "bridge"
 INGEST_FILTERS = ("chats/+/send/+", "chats/+/ack/+", "users/+/sync")
-EVENT_FILTERS = ("$events/delivered", "$events/connected", "$events/disconnected")
 
 
 def shared(filter_: str, group: str = SHARE_GROUP) -> str:

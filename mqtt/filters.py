@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-MAX_TOPIC_BYTES = 65_535
-
 
 class SharedFilter(NamedTuple):
     """`$share/{group}/{topic_filter}` taken apart."""

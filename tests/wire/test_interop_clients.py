@@ -68,7 +68,7 @@ async def test_gmqtt(broker: Running, version: int, qos: int) -> None:
     five = version == constants.MQTTv50
     client = gmqtt.Client(broker.name())
     subscribed = asyncio.Event()
-    got: asyncio.Queue[tuple[str, bytes, int, list[tuple[str, str]]]] = asyncio.Queue()
+    got: asyncio.Queue[tuple[str, bytes, int, list[tuple[str, str]]]] = asyncio.Queue(100)
 
     async def on_message(_client: Any, name: str, payload: bytes, level: int, properties: dict[str, Any]) -> int:
         await got.put((name, payload, level, properties.get("user_property", [])))

@@ -70,7 +70,7 @@ class Server:
     """Listens, and gives the test each connection as it comes."""
 
     def __init__(self) -> None:
-        self._peers: asyncio.Queue[Peer] = asyncio.Queue()
+        self._peers: asyncio.Queue[Peer] = asyncio.Queue(100)
         self._open: list[asyncio.StreamWriter] = []
         self._server: asyncio.Server | None = None
 
