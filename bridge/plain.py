@@ -5,8 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from chat.ids import is_device
-
-JSON_CONTENT_TYPE = "application/json"
+from chat.topics import JSON_CONTENT_TYPE
 
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 

@@ -7,6 +7,7 @@ import asyncio
 import signal
 import sys
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 
 import structlog
 import uvloop
@@ -19,6 +20,7 @@ from broker.broker import Broker
 from broker.options import add_listeners, listening
 from broker.settings import BrokerSettings, read_limits
 from chat.errors import Unavailable
+from mqtt.store import StoreUnusable
 
 log = structlog.get_logger("broker")
 
@@ -31,6 +33,13 @@ def parser() -> argparse.ArgumentParser:
         "(see broker/settings.py and broker/limits.py); the options below override them.",
     )
     add_listeners(made)
+    made.add_argument(
+        "--state",
+        type=Path,
+        metavar="DIR",
+        help="keep persistent sessions, retained messages and wills in this directory, so that they survive the process "
+        "(default: PABAL_BROKER_STATE; without one they don't)",
+    )
     made.add_argument(
         "--open",
         action="store_true",
@@ -52,6 +61,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
         settings = BrokerSettings()
+        if options.state is not None:
+            settings.broker_state = options.state
         limits = read_limits(settings.broker_limits_file)
         where = listening(options, settings)
         _check_policy(settings, opened=options.open)
@@ -63,13 +74,13 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     configure(settings.log_level, settings.log_format, "broker")
     if options.open:
-        context = open_broker(where, options.deny, limits)
+        context = open_broker(settings, limits, where, options.deny)
     else:
         make = plugin_broker if settings.broker_policy == "amqtt" else chat_broker
         context = make(settings, limits, where)
     try:
         uvloop.run(_until_signal(context))
-    except (OSError, Unavailable, PluginProblem, ExceptionGroup) as error:
+    except (OSError, Unavailable, PluginProblem, StoreUnusable, ExceptionGroup) as error:
         log.error("broker.failed", error=_reason(error))  # noqa: TRY400 - the reason is what the operator needs
         return 1
     return 0

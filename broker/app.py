@@ -16,6 +16,7 @@ import structlog
 from adapters.authenticator import PolicyAuthenticator, ServiceSecrets
 from adapters.metrics_http import serve as serve_metrics
 from adapters.mongo import open_stores
+from adapters.sqlite.sessions import SqliteSessions
 from adapters.tokens import Jwks, TokenVerifier
 from adapters.valkey.connection import connect as connect_valkey
 from adapters.valkey.invalidations import ValkeyInvalidations
@@ -26,11 +27,13 @@ from broker.amqtt_plugins import PluginPolicy
 from broker.amqtt_receive import ReceiveGate
 from broker.broker import TICK, Broker
 from broker.chat_policy import ChatPolicy
+from broker.durability import Durability
 from broker.limits import Limits
 from broker.listeners import Listeners, Listening
 from broker.metrics import registry
 from broker.policy import OpenPolicy
 from broker.presence_table import PresenceTable
+from broker.restoring import restore
 from broker.settings import BrokerSettings, read_limits
 from chat.topics import INGEST_FILTERS
 
@@ -46,7 +49,11 @@ class NotLoopback(ValueError):
 
 @asynccontextmanager
 async def chat_broker(settings: BrokerSettings, limits: Limits, listening: Listening) -> AsyncIterator[Broker]:
-    """A Pabal broker with its listeners, until the context ends."""
+    """A Pabal broker with its listeners, until the context ends.
+
+    Raises:
+        StoreUnusable: what the state directory holds can't be used.
+    """
     async with AsyncExitStack() as stack:
         stores = await open_stores(settings.mongo_url, settings.mongo_database)
         stack.push_async_callback(stores.close)
@@ -64,6 +71,7 @@ async def chat_broker(settings: BrokerSettings, limits: Limits, listening: Liste
         table = PresenceTable(ValkeyPresence(valkey), settings.broker_name, broker.presence.online)
         broker.presence.sink = table
         stack.push_async_callback(table.forget)
+        durability = await _durable(stack, broker, settings.broker_state)
         await _background(
             stack,
             _ticking(broker),
@@ -78,21 +86,25 @@ async def chat_broker(settings: BrokerSettings, limits: Limits, listening: Liste
             ),
         )
         await _listen(stack, broker, listening)
-        await _serve_http(stack, broker, settings)
+        await _serve_http(stack, broker, settings, durability)
         yield broker
 
 
 @asynccontextmanager
-async def open_broker(listening: Listening, denied: Sequence[str], limits: Limits) -> AsyncIterator[Broker]:
-    """A broker that allows everything to everybody on this machine, with nothing behind it.
+async def open_broker(
+    settings: BrokerSettings, limits: Limits, listening: Listening, denied: Sequence[str]
+) -> AsyncIterator[Broker]:
+    """A broker that allows everything to everybody on this machine, with nothing behind it but its state, if any.
 
     Raises:
         NotLoopback: an address that others can reach.
+        StoreUnusable: what the state directory holds can't be used.
     """
     for host, _ in listening.addresses.all:
         check_loopback(host)
     async with AsyncExitStack() as stack:
         broker = Broker(OpenPolicy(denied), limits=limits)
+        await _durable(stack, broker, settings.broker_state)
         await _background(stack, _ticking(broker), loop_lag.watch(broker.core.stats))
         await _listen(stack, broker, listening)
         yield broker
@@ -104,6 +116,7 @@ async def plugin_broker(settings: BrokerSettings, limits: Limits, listening: Lis
 
     Raises:
         PluginProblem: the plugins can't be used as they are configured.
+        StoreUnusable: what the state directory holds can't be used.
     """
     async with AsyncExitStack() as stack:
         plugins = [(plugin.name, plugin.config) for plugin in settings.broker_amqtt_plugins]
@@ -112,6 +125,7 @@ async def plugin_broker(settings: BrokerSettings, limits: Limits, listening: Lis
         broker = Broker(policy, limits=limits, sys_seconds=settings.broker_sys_seconds)
         if policy.has_topic_plugins:
             broker.router.gate = ReceiveGate(policy, broker.core, broker.spawn)
+        durability = await _durable(stack, broker, settings.broker_state)
         await _background(
             stack,
             _ticking(broker),
@@ -119,8 +133,21 @@ async def plugin_broker(settings: BrokerSettings, limits: Limits, listening: Lis
             _asking_again(broker, policy, settings.broker_sweep_seconds),
         )
         await _listen(stack, broker, listening)
-        await _serve_http(stack, broker, settings)
+        await _serve_http(stack, broker, settings, durability)
         yield broker
+
+
+async def _durable(stack: AsyncExitStack, broker: Broker, directory: Path | None) -> Durability | None:
+    """Bring back what an earlier process left in the state directory, and keep it there from now on."""
+    if directory is None:
+        log.warning("sessions.in_memory", hint="a restart forgets sessions: set PABAL_BROKER_STATE or --state")
+        return None
+    store = SqliteSessions(directory)
+    stack.callback(store.close)
+    durability = Durability(broker.core, store)
+    await restore(broker, store, durability.journal)
+    stack.push_async_callback(durability.close)
+    return durability
 
 
 async def _asking_again(broker: Broker, policy: PluginPolicy, seconds: float) -> None:
@@ -177,13 +204,18 @@ def _reload_limits(broker: Broker, file: Path | None) -> None:
         log.info("limits.reloaded")
 
 
-async def _serve_http(stack: AsyncExitStack, broker: Broker, settings: BrokerSettings) -> None:
+async def _serve_http(
+    stack: AsyncExitStack, broker: Broker, settings: BrokerSettings, durability: Durability | None
+) -> None:
     """Metrics, health and, with a secret, the admin interface."""
     if settings.broker_http:
         path = settings.broker_admin_secret_file
         admin = Admin(broker, AdminSecret(path)) if path is not None else None
-        health = {"listening": True}
-        server = await serve_metrics(settings.broker_http, registry(broker.core), lambda: health, admin=admin)
+
+        def health() -> dict[str, bool]:
+            return {"listening": True} | ({"sessions": durability.well} if durability is not None else {})
+
+        server = await serve_metrics(settings.broker_http, registry(broker.core), health, admin=admin)
         stack.push_async_callback(server.close)
 
 

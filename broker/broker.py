@@ -157,7 +157,9 @@ class Broker:
         )
         session.connection = connection
         core.connections[client_id] = connection
+        core.persist(session)
         connection.opened_as(identity, session, connect)
+        self.wills.made(session, identity, connect.will)
         connection.keep_alive = self._keep_alive(connect)
         connection.answer(ConnAck(resumed, Reason.SUCCESS, self._connack_properties(connect, session, assigned)))
         core.stats.connects["success"] += 1
@@ -242,13 +244,21 @@ class Broker:
             self.router.redistribute(session)
         if publish_will and connection.will is not None:
             self.wills.leave(session, connection.identity, connection.will)
+        elif connection.will is not None or core.draining:
+            self.wills.void(session)
         if connection.identity.announce:
             self.presence.disconnected(connection.identity.id, session.client_id)
         if not session.expiry or len(core.sessions) > core.limits.sessions:
             self._drop(session)
         else:
-            attached = session.attached
-            core.later(session.expiry, lambda: self._expire(session, attached))
+            if session.journal is not None:
+                session.journal.left(session)
+            self.expire_later(session, session.expiry)
+
+    def expire_later(self, session: Session, seconds: float) -> None:
+        """Forget a session that has no connection after so long, unless somebody comes back to it."""
+        attached = session.attached
+        self.core.later(seconds, lambda: self._expire(session, attached))
 
     def _expire(self, session: Session, attached: int) -> None:
         """A session's time is over, unless somebody has come back to it (and may have left again, with a new timer)."""

@@ -99,6 +99,8 @@ class Connection:
         aliases: the client's topic aliases.
         receive_maximum: how many QoS 1 and 2 publishes the client may have unanswered.
         unanswered: how many it has without PUBACK or PUBREC.
+        naming: how many of them wait until their ingest id is on disk.
+        vouching: how many answers wait for the disk.
         unreleased: how many of QoS 2 have a PUBREC and await PUBREL.
         last_heard: when bytes last came, seconds of the broker's clock.
         wants_reasons: whether a PUBACK may carry a reason string and user properties [MQTT-3.1.2-29].
@@ -123,6 +125,8 @@ class Connection:
         self.keep_alive = 0.0
         self.receive_maximum = self.core.limits.receive_maximum
         self.unanswered = 0
+        self.naming = 0
+        self.vouching = 0
         self.unreleased = 0
         self.aliases = ReceivedAliases(self.core.limits.topic_alias_maximum)
         self.opened = self.last_heard = self.core.clock()
@@ -302,6 +306,18 @@ class Connection:
         if not self.session.dirty:
             self.core.touch(self.session)
 
+    def answer_from_disk(self, packet: Packet, then: Callable[[], None] = lambda: None) -> None:
+        """Answer once everything that the answer vouches for is on disk, then do the rest."""
+        self.vouching += 1
+
+        def written() -> None:
+            self.vouching -= 1
+            if self.ready:
+                self.answer(packet)
+                then()
+
+        self.core.durably(written)
+
     @property
     def answers_refusals(self) -> bool:
         """Whether a publish can be refused in its PUBACK (MQTT 5), rather than by silence or a closed connection."""
@@ -341,8 +357,11 @@ class Connection:
     # ---- the rest
 
     def ping(self, _packet: PingReq) -> None:
-        """PINGREQ."""
-        self.answer(PingResp())
+        """PINGREQ. Its answer says that all before it were answered, as far as that is ours."""
+        if self.vouching or self.unanswered:
+            self.answer_from_disk(PingResp())
+        else:
+            self.answer(PingResp())
 
     def disconnect(self, packet: Disconnect) -> None:
         """DISCONNECT: the client goes, and may say how long its session shall live and whether its will is due."""

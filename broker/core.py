@@ -13,6 +13,7 @@ from broker.limits import Limits
 from broker.policy import Policy
 from broker.stats import Stats
 from mqtt.index import TopicIndex
+from mqtt.journal import Journal
 from mqtt.outgoing import Outcome
 from mqtt.retained import RetainedMessages
 from mqtt.session import Session, Subscription
@@ -48,6 +49,8 @@ class Core:
         self.stats = Stats(self.now)
         self.index: TopicIndex[Session, Subscription] = TopicIndex()
         self.retained = RetainedMessages(limits.retained)
+        self.journal: Journal | None = None
+        """Notes what has to survive the process; None for a broker without a session store."""
         self.sessions: dict[str, Session] = {}
         self._by_principal: dict[str, set[Session]] = {}
         self.connections: dict[str, Connection] = {}
@@ -74,6 +77,13 @@ class Core:
             if session.connection is not None:
                 session.connection.flush()
 
+    def durably(self, call: Callable[[], None]) -> None:
+        """Call once everything that was noted so far is on disk: at once where nothing is kept."""
+        if self.journal is None:
+            call()
+        else:
+            self.journal.after(call)
+
     # ---- time
 
     def later(self, seconds: float, action: Callable[[], None]) -> None:
@@ -85,24 +95,40 @@ class Core:
         now = self.now = self.clock()
         while self._timers and self._timers[0][0] <= now:
             heapq.heappop(self._timers)[2]()
-        self.retained.evict(now)
+        for topic in self.retained.evict(now):
+            if self.journal is not None:
+                self.journal.not_retained(topic)
 
     # ---- sessions
 
-    def new_session(self, client_id: str, principal: str) -> Session:
-        """A fresh session under a client id."""
+    def new_session(self, client_id: str, principal: str, *, uid: str = "") -> Session:
+        """A fresh session under a client id; with the `uid` of one that an earlier process had."""
         session = Session(
-            client_id, principal, uid=secrets.token_hex(8), queue_limit=self.limits.queue, dropped=self._dropped
+            client_id, principal, uid=uid or secrets.token_hex(8), queue_limit=self.limits.queue, dropped=self._dropped
         )
         self.sessions[client_id] = session
         self._by_principal.setdefault(principal, set()).add(session)
         return session
+
+    def persist(self, session: Session) -> None:
+        """Note that a session has a connection and outlives it, or that it does not."""
+        if self.journal is None:
+            return
+        if session.expiry:
+            session.journal = self.journal
+            self.journal.opened(session)
+        elif session.journal is not None:
+            self.journal.forget(session)
+            session.journal = None
 
     def _dropped(self, outcome: Outcome) -> None:
         self.stats.dropped[DROP_NAMES[outcome]] += 1
 
     def drop_session(self, session: Session) -> None:
         """Forget a session with all its subscriptions and messages."""
+        if session.journal is not None:
+            session.journal.forget(session)
+            session.journal = None
         for text in list(session.subscriptions):
             self.unsubscribe(session, text)
         session.queue.clear()
@@ -120,6 +146,8 @@ class Core:
         new = self.index.add(text, session, subscription)
         session.subscriptions[text] = subscription
         session.shared += new and text.startswith("$share/")
+        if session.journal is not None:
+            session.journal.subscribed(session, text, subscription)
         return new
 
     def unsubscribe(self, session: Session, text: str) -> bool:
@@ -128,6 +156,8 @@ class Core:
             return False
         self.index.remove(text, session)
         session.shared -= text.startswith("$share/")
+        if session.journal is not None:
+            session.journal.unsubscribed(session, text)
         return True
 
     def sessions_of(self, principal: str) -> list[Session]:

@@ -13,10 +13,13 @@ Back-pressure: when too much waits for the bridge, publishers are no longer read
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from broker.core import Core
 from broker.router import INGEST, Router, make_message
+from chat.ids import is_device
+from chat.topics import JSON_CONTENT_TYPE
 from mqtt.filters import matches
 from mqtt.index import Match
 from mqtt.messages import Message
@@ -71,12 +74,23 @@ class Ingest:
         """Hand a publish to the bridge; the publisher's PUBACK follows with the bridge's."""
         core, session = self._core, connection.session
         message = make_message(packet, publisher=session.client_id, service=connection.identity.service, now=core.now)
-        if packet.qos:
-            name = session.inbound.ingest_id(packet.packet_id, dup=packet.dup, keep=connection.receive_maximum)
-            connection.unanswered += 1
-        else:
+        if not packet.qos:
             name = session.inbound.ingest_id(0, dup=False, keep=connection.receive_maximum)
-        self._hand_over(message, name, Origin(connection, packet.packet_id, core.now) if packet.qos else None)
+            self._hand_over(message, name, None)
+            return
+        name = session.inbound.ingest_id(packet.packet_id, dup=packet.dup, keep=connection.receive_maximum)
+        connection.unanswered += 1
+        origin = Origin(connection, packet.packet_id, core.now)
+        if session.journal is not None and (connection.naming or _nameless(connection, message)):
+            connection.naming += 1
+            session.journal.named(session, packet.packet_id, session.inbound.number_of(packet.packet_id))
+            session.journal.after(partial(self._named, message, name, origin))
+        else:
+            self._hand_over(message, name, origin)
+
+    def _named(self, message: Message, name: str, origin: Origin) -> None:
+        origin.connection.naming -= 1
+        self._hand_over(message, name, origin)
 
     def forward_will(self, session: Session, message: Message) -> None:
         """Hand a will to the bridge: stamped like a publish, but nobody waits for its acknowledgement."""
@@ -156,6 +170,12 @@ class Ingest:
                 origin.connection.settle(origin.packet_id, Reason.QUOTA_EXCEEDED, {})
 
         self._core.later(self._core.limits.ingest_wait, give_up)
+
+
+def _nameless(connection: Connection, message: Message) -> bool:
+    """Whether a publish has no id of its own, so that only its ingest id can tell a repeat, also after a restart of ours."""
+    kind = message.properties.get("content_type", JSON_CONTENT_TYPE)
+    return is_device(connection.identity.id) or kind.partition(";")[0].strip().lower() != JSON_CONTENT_TYPE
 
 
 def _available(session: Session) -> bool:

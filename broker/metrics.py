@@ -44,12 +44,22 @@ class BrokerCollector(Collector):
             "pabal_broker_inflight_messages", "Messages sent and not acknowledged by their receivers.", value=inflight
         )
 
+        pending = core.journal.pending if core.journal is not None else 0
+        yield GaugeMetricFamily("pabal_broker_store_pending", "Changes that wait for the next commit.", value=pending)
+
     def _counters(self) -> Iterator[Metric]:
         stats = self._core.stats
         yield CounterMetricFamily("pabal_broker_messages_in", "Publishes taken.", value=stats.published)
         yield CounterMetricFamily("pabal_broker_messages_out", "Deliveries sent.", value=stats.delivered)
         yield CounterMetricFamily("pabal_broker_bytes_in", "Bytes read.", value=stats.bytes_in)
         yield CounterMetricFamily("pabal_broker_bytes_out", "Bytes written.", value=stats.bytes_out)
+        yield CounterMetricFamily(
+            "pabal_broker_store_batches", "Commits of sessions to disk.", value=stats.store_batches
+        )
+        yield CounterMetricFamily(
+            "pabal_broker_store_changes", "Records saved or forgotten on disk.", value=stats.store_changes
+        )
+        yield CounterMetricFamily("pabal_broker_store_failures", "Commits that failed.", value=stats.store_failures)
         for name, text, label, counter in (
             ("pabal_broker_connects", "Connection attempts by outcome.", "outcome", stats.connects),
             ("pabal_broker_dropped", "Messages not delivered, by reason.", "reason", stats.dropped),

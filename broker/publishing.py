@@ -1,8 +1,12 @@
-"""What a client publishes, and what it acknowledges."""
+"""What a client publishes, and what it acknowledges.
+
+A PUBACK, PUBREC or PUBCOMP says that the client may forget: what the broker must not forget then is on disk before.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from broker.policy import Action, Undecided
@@ -47,7 +51,7 @@ def _take(connection: Connection, packet: Publish) -> None:
     stats = connection.core.stats
     stats.published += 1
     stored_first = connection.broker.ingest.wants(packet.topic)
-    if stored_first or packet.qos == 2:
+    if stored_first or packet.qos == 2 or connection.unanswered:
         _count_unanswered(connection, packet)
     if packet.qos == 2:
         connection.session.inbound.happens(packet.packet_id, Event.PUBLISH)
@@ -58,9 +62,15 @@ def _take(connection: Connection, packet: Publish) -> None:
         packet, publisher=connection.session.client_id, service=connection.identity.service, now=connection.core.now
     )
     delivered = stats.delivered
+    journal = connection.core.journal
+    changes = 0 if journal is None else journal.changes
     receivers = connection.broker.router.publish(message)
     if packet.qos:
         reason = Reason.SUCCESS if receivers else Reason.NO_MATCHING_SUBSCRIBERS
+        if journal is not None and packet.qos == 1 and (journal.changes != changes or connection.unanswered):
+            connection.unanswered += 1
+            journal.after(partial(_answer_late, connection, packet.packet_id, reason, connection.core.now))
+            return
         _answer(connection, packet.packet_id, packet.qos, reason)
     if not stats.published % SAMPLE:
         core = connection.core
@@ -103,15 +113,20 @@ def _refuse_payload(connection: Connection, packet: Publish) -> None:
 def _publish_again(connection: Connection, packet_id: int) -> None:
     """A QoS 2 PUBLISH whose packet id is held: it was taken, and nobody gets it a second time [MQTT-4.3.3-10]."""
     if connection.session.inbound.happens(packet_id, Event.PUBLISH) is Answer.PUBREC:
-        connection.answer(PubRec(packet_id))
+        connection.answer_from_disk(PubRec(packet_id))
 
 
 def released(connection: Connection, packet: PubRel) -> None:
     """A PUBREL: the packet id of a QoS 2 publish is free again [MQTT-4.3.3-11, -12]."""
-    answer = connection.session.inbound.happens(packet.packet_id, Event.PUBREL)
+    session = connection.session
+    answer = session.inbound.happens(packet.packet_id, Event.PUBREL)
     connection.unreleased = max(0, connection.unreleased - 1)
-    known = answer is Answer.PUBCOMP
-    connection.answer(PubComp(packet.packet_id, Reason.SUCCESS if known else Reason.PACKET_IDENTIFIER_NOT_FOUND))
+    if answer is not Answer.PUBCOMP:
+        connection.answer(PubComp(packet.packet_id, Reason.PACKET_IDENTIFIER_NOT_FOUND))
+        return
+    if session.journal is not None:
+        session.journal.released(session, packet.packet_id)
+    connection.answer_from_disk(PubComp(packet.packet_id))
 
 
 def _count_unanswered(connection: Connection, packet: Publish) -> None:
@@ -182,12 +197,7 @@ def _answer(
     """PUBACK or PUBREC. A refusal in a PUBREC ends the flow [MQTT-4.3.3-9]; 3.1.1 has none, and goes on to PUBREL."""
     session = connection.session
     if qos == 2:
-        refused = reason >= Reason.UNSPECIFIED_ERROR and connection.version == V5
-        session.inbound.happens(packet_id, Event.REFUSED if refused else Event.TAKEN)
-        connection.unreleased += not refused
-        connection.answer(
-            PubRec(packet_id, reason, properties.copy() if properties and connection.wants_reasons else {})
-        )
+        _answer_received(connection, packet_id, reason, properties)
         return
     if not connection.wants_reasons:
         properties = {}
@@ -199,6 +209,25 @@ def _answer(
         )
     if not session.dirty:
         connection.core.touch(session)
+
+
+def _answer_received(connection: Connection, packet_id: int, reason: int, properties: Properties | None) -> None:
+    session = connection.session
+    packet = PubRec(packet_id, reason, properties.copy() if properties and connection.wants_reasons else {})
+    if reason >= Reason.UNSPECIFIED_ERROR and connection.version == V5:
+        session.inbound.happens(packet_id, Event.REFUSED)
+        connection.answer(packet)
+        return
+    session.inbound.happens(packet_id, Event.TAKEN)
+    connection.unreleased += 1
+    if session.journal is not None:
+        session.journal.held(session, packet_id)
+    connection.answer_from_disk(packet)
+
+
+def _answer_late(connection: Connection, packet_id: int, reason: Reason, since: float) -> None:
+    connection.core.stats.settled(connection.core.clock, since)
+    settle(connection, packet_id, reason, {})
 
 
 def settle(connection: Connection, packet_id: int, reason: int, properties: Properties) -> None:

@@ -85,9 +85,19 @@ class Router:
 
     def keep(self, message: Message) -> Match[Session, Subscription]:
         """The first half of `publish`: the retained store, and who subscribes to the topic."""
-        if message.retain and not self._core.retained.put(message):
-            self._core.stats.dropped["retained_full"] += 1
+        if message.retain:
+            self._retain(message)
         return self._core.index.match(message.topic)
+
+    def _retain(self, message: Message) -> None:
+        core = self._core
+        if not core.retained.put(message):
+            core.stats.dropped["retained_full"] += 1
+        elif core.journal is not None:
+            if message.payload and message.publisher:  # the broker's own (presence, $SYS) are about this process
+                core.journal.retained(message)
+            else:
+                core.journal.not_retained(message.topic)
 
     def deliver(self, message: Message, match: Match[Session, Subscription], *, shared: bool = True) -> int:
         """Deliver to the sessions of a match; how many there were."""
@@ -149,7 +159,7 @@ class Router:
             group, message = outgoing.share, outgoing.message
             member = group.choose(message.topic, _available)
             if member is None:
-                session.queue.append(outgoing)
+                session.keep(outgoing)
             else:
                 self.deliver_one(member, group.members[member], message, self._core.now, share=group)
 

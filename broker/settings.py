@@ -70,6 +70,8 @@ class BrokerSettings(BaseSettings):
     """Whether a client certificate may or must be shown; None: it must with a client CA, and is not asked for without."""
     broker_limits_file: Path | None = None
     """`PABAL_BROKER_LIMIT_…=value` lines, read again on SIGHUP; the environment goes before it."""
+    broker_state: Path | None = None
+    """Directory of its own for persistent sessions, retained messages and wills; None: they end with the process."""
     broker_http: str = "127.0.0.1:9101"
     broker_policy: Literal["chat", "amqtt"] = "chat"
     """Who decides: Pabal's own rules, or amqtt plugins (then neither MongoDB nor Valkey is used)."""

@@ -54,6 +54,9 @@ class Stats:
         "refused",
         "settled_count",
         "started",
+        "store_batches",
+        "store_changes",
+        "store_failures",
         "to_ack",
         "to_deliver",
     )
@@ -66,6 +69,11 @@ class Stats:
         self.delivered = 0
         self.settled_count = 0
         """Publishes that the bridge has answered."""
+        self.store_batches = 0
+        self.store_changes = 0
+        """Records that were saved or forgotten on disk."""
+        self.store_failures = 0
+        """Attempts at a batch that failed."""
         self.connects: Counter[str] = Counter()
         """Connection attempts by outcome (reason name)."""
         self.dropped: Counter[str] = Counter()

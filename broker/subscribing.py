@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from broker.policy import Action, Undecided
@@ -67,13 +68,25 @@ def _grant(connection: Connection, packet: Subscribe, allowed: dict[str, bool]) 
         new = connection.core.subscribe(connection.session, item.topic_filter, subscription)
         if not shared:
             fresh.append((subscription, new, item.retain_handling))
-    connection.answer(SubAck(packet.packet_id, reasons))
-    for subscription, new, handling in fresh:
-        if handling == 0 or (handling == 1 and new):
-            connection.broker.router.send_retained(connection.session, subscription)
-            connection.broker.sys_topics.greet(connection.session, subscription)
+    greeted = [subscription for subscription, new, handling in fresh if handling == 0 or (handling == 1 and new)]
+    _answer(connection, SubAck(packet.packet_id, reasons), partial(_greet, connection, greeted))
     if connection.session.shared:
         connection.broker.ingest.adopt()
+
+
+def _greet(connection: Connection, subscriptions: list[Subscription]) -> None:
+    for subscription in subscriptions:
+        connection.broker.router.send_retained(connection.session, subscription)
+        connection.broker.sys_topics.greet(connection.session, subscription)
+
+
+def _answer(connection: Connection, packet: SubAck | UnsubAck, then: Callable[[], None] = lambda: None) -> None:
+    """What a session that outlives its connection is told to have, or to have no longer, holds after a restart too."""
+    if connection.session.journal is None:
+        connection.answer(packet)
+        then()
+    else:
+        connection.answer_from_disk(packet, then)
 
 
 def _reason(connection: Connection, item: Filter, allowed: dict[str, bool]) -> int:
@@ -94,4 +107,4 @@ def unsubscribe(connection: Connection, packet: Unsubscribe) -> None:
         Reason.SUCCESS if connection.core.unsubscribe(connection.session, text) else Reason.NO_SUBSCRIPTION_EXISTED
         for text in packet.filters
     ]
-    connection.answer(UnsubAck(packet.packet_id, reasons))
+    _answer(connection, UnsubAck(packet.packet_id, reasons))

@@ -31,19 +31,40 @@ class Wills:
         self._ingest = ingest
         self._spawn = spawn
 
+    def made(self, session: Session, identity: Identity, will: Will | None) -> None:
+        """A client came, with a will or without; what it left before is void."""
+        if session.journal is not None:
+            if will is None:
+                session.journal.no_will(session)
+            else:
+                session.journal.will(session, will, service=identity.service, due=None)
+
+    def void(self, session: Session) -> None:
+        """A client went with a word."""
+        if session.journal is not None:
+            session.journal.no_will(session)
+
     def leave(self, session: Session, identity: Identity, will: Will) -> None:
         """A connection ended without a word: its will is due, unless the client comes back in time [MQTT-3.1.3-9]."""
         wait = min(will.properties.get("will_delay_interval", 0), session.expiry)
-        if not wait:
+        if wait:
+            if session.journal is not None:
+                session.journal.will(session, will, service=identity.service, due=self._core.clock() + wait)
+            self.wait(session, identity, will, wait)
+        else:
+            self.void(session)
             self._publish(session, identity, will)
-            return
+
+    def wait(self, session: Session, identity: Identity, will: Will, seconds: float) -> None:
+        """Publish a will after so long, unless its client comes back before."""
         attached = session.attached
 
         def due() -> None:
             if session.attached == attached:
+                self.void(session)
                 self._publish(session, identity, will)
 
-        self._core.later(wait, due)
+        self._core.later(seconds, due)
 
     def _publish(self, session: Session, identity: Identity, will: Will) -> None:
         """What was allowed at CONNECT may have fallen since (P5): ask again, at once where that needs no look-up."""

@@ -66,6 +66,9 @@ _EVENT_NAMES = frozenset({"delivered", "connected", "disconnected"})
 SHARE_GROUP = "bridge"
 INGEST_FILTERS = ("chats/+/send/+", "chats/+/ack/+", "users/+/sync")
 
+JSON_CONTENT_TYPE = "application/json"
+"""Of envelopes, said or unsaid. What says that it is something else is plain, and is wrapped."""
+
 
 def shared(filter_: str, group: str = SHARE_GROUP) -> str:
     """The shared subscription `$share/{group}/{filter}`."""

@@ -58,3 +58,15 @@ class Inbound:
             if len(self._names) > keep:
                 del self._names[next(iter(self._names))]
         return f"{self._uid}.{number}"
+
+    def number_of(self, packet_id: int) -> int:
+        """The number in the name that a packet id has now."""
+        return self._names[packet_id]
+
+    def began_anew(self, count: int) -> None:
+        """The session comes from an earlier process: new names are unlike all that it gave."""
+        self._count = count
+
+    def was_named(self, packet_id: int, number: int) -> None:
+        """An earlier process had named this packet id."""
+        self._names[packet_id] = number

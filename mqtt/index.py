@@ -29,10 +29,11 @@ class Group(Generic[K, V]):
     topics that it gets or had move). So everything of one chat goes to one bridge, as long as the bridges stay.
     """
 
-    __slots__ = ("_chosen", "members", "name")
+    __slots__ = ("_chosen", "members", "text")
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, text: str) -> None:
+        self.text = text
+        """As a client writes it: `$share/{group}/{filter}`."""
         self.members: dict[K, V] = {}
         self._chosen: dict[str, K] = {}
 
@@ -112,7 +113,7 @@ class TopicIndex(Generic[K, V]):
         shared = split_shared(text)
         leaf = self._leaf(shared.topic_filter if shared else text)
         if shared:
-            group = leaf.groups.setdefault(shared.group, Group(shared.group))
+            group = leaf.groups.setdefault(shared.group, Group(text))
             group.reset()
         entries = group.members if shared else leaf.entries
         new = key not in entries
@@ -143,10 +144,15 @@ class TopicIndex(Generic[K, V]):
 
     def regroup(self, text: str) -> None:
         """A member of a shared subscription became available, or no longer is."""
+        group = self.group(text)
+        if group is not None:
+            group.reset()
+
+    def group(self, text: str) -> Group[K, V] | None:
+        """The members of a shared subscription, as a client writes it."""
         shared = split_shared(text)
         leaf = self._find(shared.topic_filter) if shared else None
-        if shared and leaf and (group := leaf.groups.get(shared.group)):
-            group.reset()
+        return leaf.groups.get(shared.group) if shared and leaf else None
 
     def match(self, topic: str) -> Match[K, V]:
         """What subscribes to a topic name."""

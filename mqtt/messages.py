@@ -20,10 +20,25 @@ class Message:
         properties: those that travel on to subscribers.
         expires_at: when it is no longer to be delivered, in seconds of the broker's clock; None for never.
         mark: what to report when a subscriber acknowledges it: a number that means something to the publisher.
-        publisher: client id, for no-local.
+        publisher: client id, for no-local; "" for the broker's own.
+
+    Attributes:
+        key: of its record in the journal, while `references` to that are counted.
     """
 
-    __slots__ = ("_parts", "expires_at", "mark", "payload", "properties", "publisher", "qos", "retain", "topic")
+    __slots__ = (
+        "_parts",
+        "expires_at",
+        "key",
+        "mark",
+        "payload",
+        "properties",
+        "publisher",
+        "qos",
+        "references",
+        "retain",
+        "topic",
+    )
 
     def __init__(
         self,
@@ -45,6 +60,8 @@ class Message:
         self.expires_at = expires_at
         self.mark = mark
         self.publisher = publisher
+        self.key = 0
+        self.references = 0
         self._parts: dict[int, tuple[bytes, bytes]] = {}
 
     def parts(self, version: int, qos: int, *, retain: bool) -> tuple[bytes, bytes]:

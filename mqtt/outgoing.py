@@ -31,9 +31,11 @@ class Outgoing:
         awaits: what it waits for once it was sent.
         origin: who waits for this client's acknowledgement; the engine hands it back with that.
         share: the group of the shared subscription that it came by.
+        key: of its record in the journal, 0 without one.
+        withdrawn: only its packet id is still in use.
     """
 
-    __slots__ = ("awaits", "identifiers", "message", "origin", "retain", "share")
+    __slots__ = ("awaits", "identifiers", "key", "message", "origin", "retain", "share", "withdrawn")
 
     def __init__(
         self, message: Message, qos: int, retain: bool, identifiers: tuple[int, ...], origin: Any, share: Any
@@ -44,3 +46,5 @@ class Outgoing:
         self.identifiers = identifiers
         self.origin = origin
         self.share = share
+        self.key = 0
+        self.withdrawn = False

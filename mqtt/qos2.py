@@ -1,6 +1,6 @@
 """The acknowledgement flows of MQTT 5.0 §4.3 (3.1.1 the same) as tables: what is absent is a protocol error.
 
-we send      PUBLISH ──► PUBREC ──► PUBREL ──► PUBCOMP       (QoS 1: PUBLISH ──► PUBACK)
+we send      (on disk) ──► PUBLISH ──► PUBREC ──► (on disk) ──► PUBREL ──► PUBCOMP       (QoS 1: PUBLISH ──► PUBACK)
 we receive   PUBLISH ──► taken on ──► PUBREC ──► PUBREL ──► PUBCOMP
 """
 
@@ -14,9 +14,11 @@ from mqtt.reasons import protocol_error
 class Awaits(Enum):
     """What a message that was sent waits for."""
 
-    PUBACK = auto()
-    PUBREC = auto()
-    PUBCOMP = auto()
+    PUBACK = 1  # the numbers stand in session stores
+    PUBREC = 2
+    PUBCOMP = 3
+    COMMIT = 4
+    """QoS 2 for a session that outlives the process: sent once its packet id is on disk, or a restart might send it twice."""
 
 
 class Heard(Enum):

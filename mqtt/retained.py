@@ -46,13 +46,16 @@ class RetainedMessages:
             self._ends = [(each.expires_at, each.topic) for each in living if each.expires_at is not None]
             heapq.heapify(self._ends)
 
-    def evict(self, now: float) -> None:
-        """Forget what has expired, so that it takes no place."""
+    def evict(self, now: float) -> list[str]:
+        """Forget what has expired, so that it takes no place; the topics."""
+        evicted = []
         while self._ends and self._ends[0][0] <= now:
             _, topic = heapq.heappop(self._ends)
             message = self.get(topic)
             if message is not None and message.expired(now):
                 self._remove(topic)
+                evicted.append(topic)
+        return evicted
 
     def get(self, topic: str) -> Message | None:
         """The retained message of one topic."""

@@ -15,12 +15,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from mqtt.aliases import SentAliases
 from mqtt.decode import V5
 from mqtt.encode import encode, with_dup
 from mqtt.inbound import Inbound
+from mqtt.journal import Journal
 from mqtt.messages import Message
 from mqtt.outgoing import Outcome, Outgoing
 from mqtt.packets import PubRel
@@ -70,6 +72,8 @@ class Session:
         dirty: the shell's note that `out` will be drained this turn.
         connection: the shell's own object for the connection; nothing here looks into it.
         inbound: the receiving half.
+        journal: notes what has to survive the process; None for a session that ends with its connection.
+        key: of its record there.
         window: how many messages may be under way: the client's receive maximum, less what it still counts of what was
             purged.
     """
@@ -88,6 +92,8 @@ class Session:
         "expiry",
         "inbound",
         "inflight",
+        "journal",
+        "key",
         "max_packet",
         "out",
         "principal",
@@ -129,12 +135,14 @@ class Session:
         self.inflight: dict[int, Outgoing] = {}
         self.queue: deque[Outgoing] = deque()
         self.inbound = Inbound(uid)
+        self.journal: Journal | None = None
+        self.key = 0
         self._dropped = dropped
         self._next_id = 0
         self._behind: deque[int] = deque()
         """Packet ids under way from an earlier connection that were not sent on this one yet."""
-        self._withdrawn: dict[int, Awaits] = {}
-        """Packet ids of purged messages that the client may still answer."""
+        self._withdrawn: dict[int, Outgoing] = {}
+        """Purged messages whose packet ids the client may still use."""
         self._aliases: SentAliases | None = None
 
     # ---- connection
@@ -168,14 +176,16 @@ class Session:
         PUBRELs, of the messages as many as the client takes now; the others, and what waits, when it has answered.
         """
         withdrawn, self._withdrawn = self._withdrawn, {}
-        for packet_id, awaits in withdrawn.items():
-            if awaits is not Awaits.PUBACK:
-                self._let_go(packet_id)
-        self._behind = deque(key for key, each in self.inflight.items() if each.awaits is not Awaits.PUBCOMP)
+        for packet_id, outgoing in withdrawn.items():
+            if outgoing.awaits is not Awaits.PUBACK:
+                self._let_go(packet_id, outgoing)
+        self._behind = deque(
+            key for key, each in self.inflight.items() if each.awaits not in (Awaits.PUBCOMP, Awaits.COMMIT)
+        )
         for packet_id, outgoing in list(self.inflight.items()):
             if outgoing.awaits is Awaits.PUBCOMP:  # [MQTT-4.3.3-6]
-                self._release(packet_id)
-            elif self._exceeds(outgoing.message, outgoing.identifiers, now):
+                self._release(packet_id, outgoing)
+            elif outgoing.awaits is not Awaits.COMMIT and self._exceeds(outgoing.message, outgoing.identifiers, now):
                 self._dropped(Outcome.TOO_LARGE)  # the client takes less than before [MQTT-3.1.2-25]
                 self._withdraw(packet_id)
         self.refill(now)
@@ -214,12 +224,19 @@ class Session:
         if self.connected and len(self.inflight) < self.window and not self.queue:
             packet_id = self._take_id()
             self.inflight[packet_id] = outgoing
-            self._send(packet_id, outgoing, now)
+            if self.journal is None or self._noted(packet_id, outgoing):
+                self._send(packet_id, outgoing, now)
             return Outcome.SENT
         if len(self.queue) >= self.queue_limit and origin is None:
             return Outcome.QUEUE_FULL
-        self.queue.append(outgoing)
+        self.keep(outgoing)
         return Outcome.QUEUED
+
+    def keep(self, outgoing: Outgoing) -> None:
+        """Let a message wait, behind the others."""
+        self.queue.append(outgoing)
+        if self.journal is not None and outgoing.origin is None:
+            self.journal.waits(self, 0, outgoing)
 
     def acknowledge(self, packet_id: int, now: float, heard: Heard = Heard.PUBACK) -> Outgoing | None:
         """The client's answer: what it was for (None if for nothing), and the next ones are sent.
@@ -234,9 +251,11 @@ class Session:
         awaits = after(outgoing.awaits, heard)
         if awaits is None:
             del self.inflight[packet_id]
+            if self.journal is not None:
+                self.journal.done(outgoing)
         else:
             outgoing.awaits = awaits
-            self._release(packet_id)
+            self._release(packet_id, outgoing)
         if self._behind and packet_id in self._behind:
             self._behind.remove(packet_id)  # the client remembers the message from an earlier connection
         if self.queue or self._behind:
@@ -254,63 +273,131 @@ class Session:
             expired = outgoing.message.expired(now)
             if expired or self._exceeds(outgoing.message, outgoing.identifiers, now):
                 self._dropped(Outcome.EXPIRED if expired else Outcome.TOO_LARGE)
+                self._done(outgoing)
                 continue
             packet_id = self._take_id()
             inflight[packet_id] = outgoing
-            self._send(packet_id, outgoing, now)
+            if self.journal is None or self._noted(packet_id, outgoing):
+                self._send(packet_id, outgoing, now)
 
     def purge(self, unwanted: Callable[[Message], bool]) -> int:
         """Forget queued and unacknowledged messages, so that they are never sent (again); how many.
 
         Those that the client has been sent count towards its receive maximum until it answers them.
         """
-        kept = [outgoing for outgoing in self.queue if not unwanted(outgoing.message)]
+        queue, self.queue = self.queue, deque()
+        for outgoing in queue:
+            if unwanted(outgoing.message):
+                self._done(outgoing)
+            else:
+                self.queue.append(outgoing)
         gone = [
             packet_id
             for packet_id, outgoing in self.inflight.items()
             if outgoing.awaits is not Awaits.PUBCOMP and unwanted(outgoing.message)
         ]
-        count = len(self.queue) - len(kept) + len(gone)
-        self.queue = deque(kept)
         for packet_id in gone:
             self._withdraw(packet_id)
-        return count
+        return len(queue) - len(self.queue) + len(gone)
 
     def _withdraw(self, packet_id: int) -> None:
         """Forget one message under way; its packet id stays taken while the client may know it."""
-        awaits = self.inflight.pop(packet_id).awaits
-        sent = self.connected and packet_id not in self._behind
+        outgoing = self.inflight.pop(packet_id)
+        awaits = outgoing.awaits
+        sent = self.connected and packet_id not in self._behind and awaits is not Awaits.COMMIT
         if packet_id in self._behind:
             self._behind.remove(packet_id)
+        if self.journal is not None and awaits is Awaits.PUBREC:
+            self.journal.withdrawn(self, packet_id, outgoing)
+        else:
+            self._done(outgoing)
         if sent or (awaits is Awaits.PUBREC and not self.connected):
-            self._withdrawn[packet_id] = awaits
+            self._withdrawn[packet_id] = outgoing
             self.window -= 1
         elif awaits is Awaits.PUBREC:
-            self._let_go(packet_id)
+            self._let_go(packet_id, outgoing)
 
-    def _let_go(self, packet_id: int) -> None:
+    def _let_go(self, packet_id: int, outgoing: Outgoing) -> None:
         """Of a QoS 2 message that won't be sent again the client may still hold the packet id: PUBREL ends that."""
-        self._withdrawn[packet_id] = Awaits.PUBCOMP
+        outgoing.awaits = Awaits.PUBCOMP
+        self._withdrawn[packet_id] = outgoing
         self.window -= 1
-        self._release(packet_id)
+        self._release(packet_id, outgoing)
 
     def _answered_withdrawn(self, packet_id: int, heard: Heard, now: float) -> None:
-        awaits = self._withdrawn.get(packet_id)
-        if awaits is None:
+        outgoing = self._withdrawn.get(packet_id)
+        if outgoing is None:
             if heard is Heard.RECEIVED:
-                self._release(packet_id, Reason.PACKET_IDENTIFIER_NOT_FOUND)
+                self.out.append(encode(PubRel(packet_id, Reason.PACKET_IDENTIFIER_NOT_FOUND), self.version))
             return
-        then = after(awaits, heard)
+        then = after(outgoing.awaits, heard)
         if then is not None:
-            self._withdrawn[packet_id] = then
-            self._release(packet_id)
+            outgoing.awaits = then
+            self._release(packet_id, outgoing)
             return
         del self._withdrawn[packet_id]
+        self._done(outgoing)
         self.window += 1
         self.refill(now)
 
-    def _release(self, packet_id: int, reason: int = 0) -> None:
-        self.out.append(encode(PubRel(packet_id, reason), self.version))
+    def _release(self, packet_id: int, outgoing: Outgoing) -> None:
+        """PUBREL: with it the client forgets the packet id, so ours must know first that it is not to be sent again."""
+        if not outgoing.key or self.journal is None:
+            self.out.append(encode(PubRel(packet_id), self.version))
+        else:
+            self.journal.waits(self, packet_id, outgoing)
+            self.journal.after(partial(self._release_now, self.attached, packet_id))
+
+    def _release_now(self, attached: int, packet_id: int) -> None:
+        if self.connected and self.attached == attached:
+            self.out.append(encode(PubRel(packet_id), self.version))
+            self._touch()
+
+    # ---- the disk
+
+    def _noted(self, packet_id: int, outgoing: Outgoing) -> bool:
+        """Note a message that is under way; whether it may be sent before that is on disk."""
+        if self.journal is None or outgoing.origin is not None:  # who waits for the answer sends again
+            return True
+        if outgoing.awaits is Awaits.PUBREC:
+            outgoing.awaits = Awaits.COMMIT
+        self.journal.waits(self, packet_id, outgoing)
+        if outgoing.awaits is Awaits.PUBACK:
+            return True
+        self.journal.after(partial(self._committed, packet_id, outgoing))
+        return False
+
+    def _committed(self, packet_id: int, outgoing: Outgoing) -> None:
+        """The packet id of a QoS 2 message is on disk."""
+        if self.inflight.get(packet_id) is outgoing and outgoing.awaits is Awaits.COMMIT:
+            outgoing.awaits = Awaits.PUBREC
+            if self.connected and self.journal is not None:
+                self._send(packet_id, outgoing, self.journal.clock())
+                self._touch()
+
+    def _done(self, outgoing: Outgoing) -> None:
+        if self.journal is not None:
+            self.journal.done(outgoing)
+
+    def _touch(self) -> None:
+        if self.journal is not None and not self.dirty:
+            self.journal.touch(self)
+
+    def outgoing(self) -> Iterator[Outgoing]:
+        """Everything that is for this client."""
+        yield from self.inflight.values()
+        yield from self._withdrawn.values()
+        yield from self.queue
+
+    def restore(self, packet_id: int, outgoing: Outgoing) -> None:
+        """Take back what an earlier process had noted, in its order."""
+        if not packet_id:
+            self.queue.append(outgoing)
+        elif outgoing.withdrawn:
+            self._withdrawn[packet_id] = outgoing
+        else:
+            self.inflight[packet_id] = outgoing
+        self._next_id = packet_id or self._next_id
 
     def take_origins(self) -> Iterator[Outgoing]:
         """Take out everything that somebody waits for: this client won't acknowledge it any more."""
@@ -332,7 +419,10 @@ class Session:
             self._withdraw(packet_id)
             yield outgoing
         queued, self.queue = self.queue, deque(each for each in self.queue if each.share is None)
-        yield from (each for each in queued if each.share is not None)
+        for outgoing in queued:
+            if outgoing.share is not None:
+                self._done(outgoing)
+                yield outgoing
 
     def _deliver_qos0(self, message: Message, now: float, *, retain: bool, identifiers: tuple[int, ...]) -> Outcome:
         if not self.connected:

@@ -162,6 +162,7 @@ class _Environment:
             "PABAL_BROKER_TCP": str(self.bind["mqtt"]),
             "PABAL_BROKER_WS": str(self.bind["ws"]),
             "PABAL_BROKER_HTTP": str(self.bind["broker_http"]),
+            "PABAL_BROKER_STATE": str(self.state.directory("broker") / "sessions"),
             "PABAL_BROKER_ADMIN_SECRET_FILE": str(self.state.broker_admin),
         }
 

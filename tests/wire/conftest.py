@@ -145,10 +145,11 @@ Start = Callable[..., AbstractContextManager[Running]]
 
 @contextmanager
 def start_broker(directory: Path, arguments: Sequence[str] = (), **limits: object) -> Iterator[Running]:
-    """Run a broker until the block ends, with limits of its own: `max_packet=2048`."""
+    """Run a broker until the block ends, with limits of its own (`max_packet=2048`) and sessions on disk."""
     port, ws_port = free_port(), free_port()
     argv = [sys.executable, "-m", "broker", "--open"]
-    argv += ["--bind", f"127.0.0.1:{port}", "--bind-ws", f"127.0.0.1:{ws_port}", *arguments]
+    argv += ["--bind", f"127.0.0.1:{port}", "--bind-ws", f"127.0.0.1:{ws_port}"]
+    argv += ["--state", str(directory / f"state-{port}"), *arguments]
 
     def ready() -> str | None:
         for each in (port, ws_port):

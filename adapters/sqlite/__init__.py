@@ -1,0 +1,1 @@
+"""SQLite: what one process keeps for itself on its own disk."""
