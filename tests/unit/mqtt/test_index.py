@@ -72,7 +72,10 @@ class IndexAgreesWithTheRule(RuleBasedStateMachine):
             groups[group, tuple(sorted(of_group.items()))] += 1
         found = self.index.match(topic)
         assert Counter(found.entries) == plain
-        assert Counter((group.text.split("/")[1], tuple(sorted(group.members.items()))) for group in found.groups) == groups
+        assert (
+            Counter((group.text.split("/")[1], tuple(sorted(group.members.items()))) for group in found.groups)
+            == groups
+        )
         if any(count > 1 for count in Counter(key for key, _ in found.entries).values()):
             assert found.overlaps
 
