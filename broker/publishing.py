@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 _OURS = frozenset({Reason.UNSPECIFIED_ERROR, Reason.QUOTA_EXCEEDED, Reason.SERVER_BUSY, Reason.SERVER_UNAVAILABLE})
 """Refusals that are our fault, not the message's: a 3.1.1 client must not get a PUBACK for them, it would take it for success."""
 
+_SUCCESS, _HEARD_PUBACK = Reason.SUCCESS, Heard.PUBACK
+"""For what is asked per message: a global takes 6 ns, a member of an enum 50."""
+
 
 def publish(connection: Connection, packet: Publish) -> Awaitable[None] | None:
     """A PUBLISH: may they, is it stored first, who gets it."""
@@ -60,7 +63,7 @@ def _take(connection: Connection, packet: Publish) -> None:
     delivered = stats.delivered
     receivers = connection.broker.router.publish(message)
     if packet.qos:
-        reason = Reason.SUCCESS if receivers else Reason.NO_MATCHING_SUBSCRIBERS
+        reason = _SUCCESS if receivers else Reason.NO_MATCHING_SUBSCRIBERS
         _answer(connection, packet.packet_id, packet.qos, reason)
     if not stats.published % SAMPLE:
         core = connection.core
@@ -219,7 +222,7 @@ def settle(connection: Connection, packet_id: int, reason: int, properties: Prop
 
 def acknowledged(connection: Connection, packet: PubAck) -> None:
     """A PUBACK."""
-    _answered(connection, packet, Heard.PUBACK)
+    _answered(connection, packet, _HEARD_PUBACK)
 
 
 def received(connection: Connection, packet: PubRec) -> None:

@@ -60,6 +60,10 @@ def _travelling(properties: Properties, *, service: bool) -> tuple[Properties, i
     return kept, int(mark) if mark is not None and mark.isdecimal() else None
 
 
+_SENT, _QUEUED = Outcome.SENT, Outcome.QUEUED
+"""For what is asked per delivery: a global takes 6 ns, a member of an enum 50."""
+
+
 class Gate(Protocol):
     """Somebody who has a say in every single delivery."""
 
@@ -124,7 +128,7 @@ class Router:
                 return
         qos = min(message.qos, subscription.qos)
         outcome = session.deliver(message, qos, now, retain=retain, identifiers=subscription.identifiers, share=share)
-        if outcome is not Outcome.QUEUED:
+        if outcome is not _QUEUED:
             self.count(session, outcome)
 
     def _admitted(
@@ -155,11 +159,11 @@ class Router:
 
     def count(self, session: Session, outcome: Outcome) -> None:
         """Account for what became of a delivery, and see that the session's output goes out."""
-        if outcome is Outcome.SENT:
+        if outcome is _SENT:
             self._core.stats.delivered += 1
             if not session.dirty:
                 self._core.touch(session)
-        elif outcome is not Outcome.QUEUED:
+        elif outcome is not _QUEUED:
             self._core.stats.dropped[DROP_NAMES[outcome]] += 1
 
     def send_retained(self, session: Session, subscription: Subscription) -> None:
