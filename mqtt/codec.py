@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from mqtt.decode import V5, V311, read_packet
+from mqtt.decode import V5, V311, read_packet, read_publish
 from mqtt.encode import encode, encode_within, publish_parts, with_dup
-from mqtt.packets import Connect, Packet
+from mqtt.packets import Connect, Packet, PacketType
 from mqtt.reasons import ProtocolViolation, Reason, malformed
 
 __all__ = ["V5", "V311", "Decoder", "encode", "encode_within", "publish_parts", "with_dup"]
+
+_PUBLISH = PacketType.PUBLISH << 4
 
 
 class Decoder:
@@ -64,10 +66,14 @@ class Decoder:
             length = data[pos + 1]
             start = pos + 2
             if length > 0x7F:
-                length, start = self._long_length(data, pos, size)
-                if not start:
-                    self._need = 0
-                    return pos
+                if start < size and 0 < data[start] < 0x80:  # two bytes: what most messages are long
+                    length += (data[start] << 7) - 0x80
+                    start += 1
+                else:
+                    length, start = self._long_length(data, pos, size)
+                    if not start:
+                        self._need = 0
+                        return pos
             if length > self.max_packet:
                 raise ProtocolViolation(
                     Reason.PACKET_TOO_LARGE, f"a packet of {length} bytes; {self.max_packet} is the limit"
@@ -76,10 +82,14 @@ class Decoder:
             if end > size:
                 self._need = end - pos
                 return pos
-            packet = read_packet(data[pos], data, start, end, version)
-            if not version:
-                version = self._first(packet)
-            packets.append(packet)
+            first = data[pos]
+            if version and first & 0xF0 == _PUBLISH:
+                packets.append(read_publish(first & 0x0F, data, start, end, version))
+            else:
+                packet = read_packet(first, data, start, end, version)
+                if not version:
+                    version = self._first(packet)
+                packets.append(packet)
             pos = end
         self._need = 0
         return pos

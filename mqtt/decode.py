@@ -73,7 +73,7 @@ def read_packet(first: int, data: bytes, start: int, end: int, version: int) -> 
     """
     kind = first >> 4
     if kind == _PUBLISH:
-        return _publish(first & 0x0F, data, start, end, version)
+        return read_publish(first & 0x0F, data, start, end, version)
     if first == _PUBACK and end - start == 2 and (packet_id := data[start] << 8 | data[start + 1]):
         return PubAck(packet_id, 0, NONE)  # the other half of the hot path: a plain acknowledgement
     reader = _READERS.get(kind)
@@ -88,8 +88,10 @@ def read_packet(first: int, data: bytes, start: int, end: int, version: int) -> 
 _FLAGS_0010 = frozenset({PacketType.PUBREL, PacketType.SUBSCRIBE, PacketType.UNSUBSCRIBE})
 
 
-def _publish(flags: int, data: bytes, pos: int, end: int, version: int) -> Publish:
+def read_publish(flags: int, data: bytes, pos: int, end: int, version: int) -> Publish:
     """PUBLISH: the hot path, so the fields are read in place.
+
+    Args: as of `read_packet`, and the low four bits of the first byte.
 
     Topics repeat, so that their text is looked up, not decoded again; the table is emptied when it is full.
     """
@@ -122,7 +124,7 @@ def _publish(flags: int, data: bytes, pos: int, end: int, version: int) -> Publi
             reader = Reader(data, pos, end)
             properties = read_properties(reader, PacketType.PUBLISH)
             pos = reader.pos
-    return Publish(topic, data[pos:end], qos, bool(flags & 1), bool(flags & 8), packet_id, properties)
+    return Publish(topic, data[pos:end], qos, flags & 1 == 1, flags & 8 == 8, packet_id, properties)
 
 
 def _remember(raw: bytes) -> str:
