@@ -10,7 +10,8 @@ from broker.router import make_message
 from broker.stats import SAMPLE
 from mqtt.codec import V5, V311, encode_within
 from mqtt.filters import is_topic_name
-from mqtt.packets import Properties, PubAck, PubComp, Publish, PubRec, PubRel
+from mqtt.outgoing import Outgoing
+from mqtt.packets import NONE, Properties, PubAck, PubAcks, PubComp, Publish, PubRec, PubRel
 from mqtt.qos2 import Answer, Event, Heard, Held
 from mqtt.reasons import ProtocolViolation, Reason, protocol_error
 from mqtt.wire import PACKET_IDS
@@ -225,6 +226,18 @@ def acknowledged(connection: Connection, packet: PubAck) -> None:
     _answered(connection, packet, _HEARD_PUBACK)
 
 
+def acknowledged_all(connection: Connection, packet: PubAcks) -> None:
+    """A run of plain PUBACKs."""
+    core, session = connection.core, connection.session
+    acknowledge, now = session.acknowledge, core.now
+    for packet_id in packet.packet_ids:
+        outgoing = acknowledge(packet_id, now)
+        if outgoing is not None and (outgoing.origin is not None or outgoing.message.mark is not None):
+            _tell(connection, outgoing, _SUCCESS, NONE)
+    if session.out and not session.dirty:
+        core.touch(session)
+
+
 def received(connection: Connection, packet: PubRec) -> None:
     """A PUBREC: for those who wait, of QoS 2 it is what PUBACK is of QoS 1."""
     _answered(connection, packet, Heard.REFUSED if packet.reason >= Reason.UNSPECIFIED_ERROR else Heard.RECEIVED)
@@ -244,10 +257,14 @@ def _answered(connection: Connection, packet: PubAck | PubRec, heard: Heard) -> 
     outgoing = session.acknowledge(packet.packet_id, core.now, heard)
     if session.out and not session.dirty:
         core.touch(session)
-    if outgoing is None:
-        return
+    if outgoing is not None:
+        _tell(connection, outgoing, packet.reason, packet.properties)
+
+
+def _tell(connection: Connection, outgoing: Outgoing, reason: int, properties: Properties) -> None:
+    """Tell who waits for a client's answer what it was."""
     if outgoing.origin is not None:
-        connection.broker.ingest.answered(outgoing, packet.reason, packet.properties)
-        connection.broker.ingest.relax(session)
-    elif outgoing.message.mark is not None and packet.reason < Reason.UNSPECIFIED_ERROR:
-        connection.broker.marks.note(outgoing.message, session.principal)
+        connection.broker.ingest.answered(outgoing, reason, properties)
+        connection.broker.ingest.relax(connection.session)
+    elif outgoing.message.mark is not None and reason < Reason.UNSPECIFIED_ERROR:
+        connection.broker.marks.note(outgoing.message, connection.session.principal)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from mqtt.decode import V5, V311, read_packet, read_publish
+from collections.abc import Sequence
+
+from mqtt.decode import V5, V311, read_packet, read_pubacks, read_publish
 from mqtt.encode import encode, encode_within, publish_parts, with_dup
-from mqtt.packets import Connect, Packet, PacketType
+from mqtt.packets import Connect, Packet, PacketType, PubAcks
 from mqtt.reasons import ProtocolViolation, Reason, malformed
 
 __all__ = ["V5", "V311", "Decoder", "encode", "encode_within", "publish_parts", "with_dup"]
 
 _PUBLISH = PacketType.PUBLISH << 4
+_PUBACK = PacketType.PUBACK << 4
 
 
 class Decoder:
@@ -54,6 +57,14 @@ class Decoder:
         if used < len(data):
             self._rest += data[used:]
         return packets
+
+    def feed_all(self, data: bytes) -> Sequence[Packet | PubAcks]:
+        """As `feed`, but what is nothing but plain PUBACKs comes as one `PubAcks`."""
+        if data and data[0] == _PUBACK and not (len(data) % 4 or self._rest or self.failure) and self.version:
+            run = read_pubacks(data)
+            if run is not None:
+                return (run,)
+        return self.feed(data)
 
     @property
     def pending(self) -> int:
