@@ -32,7 +32,7 @@ def make_message(packet: Publish, *, publisher: str, service: bool, now: float) 
         now: the broker's clock.
     """
     if not packet.properties:
-        return Message(packet.topic, packet.payload, qos=packet.qos, retain=packet.retain, publisher=publisher)
+        return Message(packet.topic, packet.payload, packet.qos, packet.retain, publisher)
     properties, mark = _travelling(packet.properties, service=service)
     lifetime = packet.properties.get("message_expiry_interval")
     return Message(
