@@ -95,8 +95,7 @@ class Router:
 
     def deliver(self, message: Message, match: Match[Session, Subscription], *, shared: bool = True) -> int:
         """Deliver to the sessions of a match; how many there were."""
-        core = self._core
-        now = core.now
+        now = self._core.now
         entries = _merged(match.entries, message.publisher) if match.overlaps else match.entries
         count = 0
         for session, subscription in entries:
@@ -126,9 +125,11 @@ class Router:
             later = partial(self._admitted, session, subscription, message, retain=retain, share=share)
             if not self.gate.admits(session, message.topic, later):
                 return
-        qos = min(message.qos, subscription.qos)
+        qos = message.qos if message.qos < subscription.qos else subscription.qos
         outcome = session.deliver(message, qos, now, retain=retain, identifiers=subscription.identifiers, share=share)
-        if outcome is not _QUEUED:
+        if outcome is _SENT and session.dirty:  # what a fan-out and a busy receiver come to
+            self._core.stats.delivered += 1
+        elif outcome is not _QUEUED:
             self.count(session, outcome)
 
     def _admitted(
