@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from broker.admission import Admission
-from broker.connection import Connection, Transport
+from broker.connection import Connection
 from broker.core import Core
 from broker.ingest import Ingest
 from broker.limits import Limits
@@ -20,6 +20,7 @@ from broker.presence import PresenceEvents, PresenceSink
 from broker.publishing import valid_payload, valid_response_topic
 from broker.router import Router
 from broker.sys_topics import SysTopics
+from broker.transport import Transport
 from broker.wills import Wills
 from mqtt.codec import V5, V311, encode
 from mqtt.messages import Message

@@ -14,7 +14,8 @@ from broker.router import make_message
 from broker.stats import SAMPLE
 from mqtt.codec import V5, V311, encode_within
 from mqtt.filters import is_topic_name
-from mqtt.packets import Properties, PubAck, PubComp, Publish, PubRec, PubRel
+from mqtt.outgoing import Outgoing
+from mqtt.packets import NONE, Properties, PubAck, PubAcks, PubComp, Publish, PubRec, PubRel
 from mqtt.qos2 import Answer, Event, Heard, Held
 from mqtt.reasons import ProtocolViolation, Reason, protocol_error
 from mqtt.wire import PACKET_IDS
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 _OURS = frozenset({Reason.UNSPECIFIED_ERROR, Reason.QUOTA_EXCEEDED, Reason.SERVER_BUSY, Reason.SERVER_UNAVAILABLE})
 """Refusals that are our fault, not the message's: a 3.1.1 client must not get a PUBACK for them, it would take it for success."""
+
+_SUCCESS, _HEARD_PUBACK = Reason.SUCCESS, Heard.PUBACK
+"""For what is asked per message: a global takes 6 ns, a member of an enum 50."""
 
 
 def publish(connection: Connection, packet: Publish) -> Awaitable[None] | None:
@@ -66,7 +70,7 @@ def _take(connection: Connection, packet: Publish) -> None:
     changes = 0 if journal is None else journal.changes
     receivers = connection.broker.router.publish(message)
     if packet.qos:
-        reason = Reason.SUCCESS if receivers else Reason.NO_MATCHING_SUBSCRIBERS
+        reason = _SUCCESS if receivers else Reason.NO_MATCHING_SUBSCRIBERS
         if journal is not None and packet.qos == 1 and (journal.changes != changes or connection.unanswered):
             connection.unanswered += 1
             journal.after(partial(_answer_late, connection, packet.packet_id, reason, connection.core.now))
@@ -248,7 +252,19 @@ def settle(connection: Connection, packet_id: int, reason: int, properties: Prop
 
 def acknowledged(connection: Connection, packet: PubAck) -> None:
     """A PUBACK."""
-    _answered(connection, packet, Heard.PUBACK)
+    _answered(connection, packet, _HEARD_PUBACK)
+
+
+def acknowledged_all(connection: Connection, packet: PubAcks) -> None:
+    """A run of plain PUBACKs."""
+    core, session = connection.core, connection.session
+    acknowledge, now = session.acknowledge, core.now
+    for packet_id in packet.packet_ids:
+        outgoing = acknowledge(packet_id, now)
+        if outgoing is not None and (outgoing.origin is not None or outgoing.message.mark is not None):
+            _tell(connection, outgoing, _SUCCESS, NONE)
+    if session.out and not session.dirty:
+        core.touch(session)
 
 
 def received(connection: Connection, packet: PubRec) -> None:
@@ -270,10 +286,14 @@ def _answered(connection: Connection, packet: PubAck | PubRec, heard: Heard) -> 
     outgoing = session.acknowledge(packet.packet_id, core.now, heard)
     if session.out and not session.dirty:
         core.touch(session)
-    if outgoing is None:
-        return
+    if outgoing is not None:
+        _tell(connection, outgoing, packet.reason, packet.properties)
+
+
+def _tell(connection: Connection, outgoing: Outgoing, reason: int, properties: Properties) -> None:
+    """Tell who waits for a client's answer what it was."""
     if outgoing.origin is not None:
-        connection.broker.ingest.answered(outgoing, packet.reason, packet.properties)
-        connection.broker.ingest.relax(session)
-    elif outgoing.message.mark is not None and packet.reason < Reason.UNSPECIFIED_ERROR:
-        connection.broker.marks.note(outgoing.message, session.principal)
+        connection.broker.ingest.answered(outgoing, reason, properties)
+        connection.broker.ingest.relax(connection.session)
+    elif outgoing.message.mark is not None and reason < Reason.UNSPECIFIED_ERROR:
+        connection.broker.marks.note(outgoing.message, connection.session.principal)

@@ -32,7 +32,7 @@ def make_message(packet: Publish, *, publisher: str, service: bool, now: float) 
         now: the broker's clock.
     """
     if not packet.properties:
-        return Message(packet.topic, packet.payload, qos=packet.qos, retain=packet.retain, publisher=publisher)
+        return Message(packet.topic, packet.payload, packet.qos, packet.retain, publisher)
     properties, mark = _travelling(packet.properties, service=service)
     lifetime = packet.properties.get("message_expiry_interval")
     return Message(
@@ -58,6 +58,10 @@ def _travelling(properties: Properties, *, service: bool) -> tuple[Properties, i
     if others:
         kept["user_property"] = others
     return kept, int(mark) if mark is not None and mark.isdecimal() else None
+
+
+_SENT, _QUEUED = Outcome.SENT, Outcome.QUEUED
+"""For what is asked per delivery: a global takes 6 ns, a member of an enum 50."""
 
 
 class Gate(Protocol):
@@ -101,8 +105,7 @@ class Router:
 
     def deliver(self, message: Message, match: Match[Session, Subscription], *, shared: bool = True) -> int:
         """Deliver to the sessions of a match; how many there were."""
-        core = self._core
-        now = core.now
+        now = self._core.now
         entries = _merged(match.entries, message.publisher) if match.overlaps else match.entries
         count = 0
         for session, subscription in entries:
@@ -132,9 +135,11 @@ class Router:
             later = partial(self._admitted, session, subscription, message, retain=retain, share=share)
             if not self.gate.admits(session, message.topic, later):
                 return
-        qos = min(message.qos, subscription.qos)
+        qos = message.qos if message.qos < subscription.qos else subscription.qos  # noqa: FURB136 - min() costs a call
         outcome = session.deliver(message, qos, now, retain=retain, identifiers=subscription.identifiers, share=share)
-        if outcome is not Outcome.QUEUED:
+        if outcome is _SENT and session.dirty:  # what a fan-out and a busy receiver come to
+            self._core.stats.delivered += 1
+        elif outcome is not _QUEUED:
             self.count(session, outcome)
 
     def _admitted(
@@ -165,11 +170,11 @@ class Router:
 
     def count(self, session: Session, outcome: Outcome) -> None:
         """Account for what became of a delivery, and see that the session's output goes out."""
-        if outcome is Outcome.SENT:
+        if outcome is _SENT:
             self._core.stats.delivered += 1
             if not session.dirty:
                 self._core.touch(session)
-        elif outcome is not Outcome.QUEUED:
+        elif outcome is not _QUEUED:
             self._core.stats.dropped[DROP_NAMES[outcome]] += 1
 
     def send_retained(self, session: Session, subscription: Subscription) -> None:

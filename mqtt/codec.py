@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from mqtt.decode import V5, V311, read_packet
+from collections.abc import Sequence
+
+from mqtt.decode import V5, V311, read_packet, read_pubacks, read_publish
 from mqtt.encode import encode, encode_within, publish_parts, with_dup
-from mqtt.packets import Connect, Packet
+from mqtt.packets import Connect, Packet, PacketType, PubAcks
 from mqtt.reasons import ProtocolViolation, Reason, malformed
 
 __all__ = ["V5", "V311", "Decoder", "encode", "encode_within", "publish_parts", "with_dup"]
+
+_PUBLISH = PacketType.PUBLISH << 4
+_PUBACK = PacketType.PUBACK << 4
 
 
 class Decoder:
@@ -53,6 +58,14 @@ class Decoder:
             self._rest += data[used:]
         return packets
 
+    def feed_all(self, data: bytes) -> Sequence[Packet | PubAcks]:
+        """As `feed`, but what is nothing but plain PUBACKs comes as one `PubAcks`."""
+        if data and data[0] == _PUBACK and not (len(data) % 4 or self._rest or self.failure) and self.version:
+            run = read_pubacks(data)
+            if run is not None:
+                return (run,)
+        return self.feed(data)
+
     @property
     def pending(self) -> int:
         """How many bytes of an unfinished packet are held."""
@@ -64,10 +77,14 @@ class Decoder:
             length = data[pos + 1]
             start = pos + 2
             if length > 0x7F:
-                length, start = self._long_length(data, pos, size)
-                if not start:
-                    self._need = 0
-                    return pos
+                if start < size and 0 < data[start] < 0x80:  # two bytes: what most messages are long
+                    length += (data[start] << 7) - 0x80
+                    start += 1
+                else:
+                    length, start = self._long_length(data, pos, size)
+                    if not start:
+                        self._need = 0
+                        return pos
             if length > self.max_packet:
                 raise ProtocolViolation(
                     Reason.PACKET_TOO_LARGE, f"a packet of {length} bytes; {self.max_packet} is the limit"
@@ -76,10 +93,14 @@ class Decoder:
             if end > size:
                 self._need = end - pos
                 return pos
-            packet = read_packet(data[pos], data, start, end, version)
-            if not version:
-                version = self._first(packet)
-            packets.append(packet)
+            first = data[pos]
+            if version and first & 0xF0 == _PUBLISH:
+                packets.append(read_publish(first & 0x0F, data, start, end, version))
+            else:
+                packet = read_packet(first, data, start, end, version)
+                if not version:
+                    version = self._first(packet)
+                packets.append(packet)
             pos = end
         self._need = 0
         return pos

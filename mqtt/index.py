@@ -11,7 +11,7 @@ group: of each group one entry gets the message.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from mqtt.filters import split_shared
 
@@ -58,13 +58,19 @@ class Group(Generic[K, V]):
 
 
 class _Leaf(Generic[K, V]):
-    """What subscribes to one filter."""
+    """What subscribes to one filter.
 
-    __slots__ = ("entries", "groups")
+    Attributes:
+        match: what a topic matches that only this filter matches, which is the common case: views, which follow what
+            comes and goes, so it is made with the first message and not for each.
+    """
+
+    __slots__ = ("entries", "groups", "match")
 
     def __init__(self) -> None:
         self.entries: dict[K, V] = {}
         self.groups: dict[str, Group[K, V]] = {}
+        self.match: Match[K, V] | None = None
 
     def __bool__(self) -> bool:
         return bool(self.entries or self.groups)
@@ -93,6 +99,9 @@ class Match(NamedTuple, Generic[K, V]):
     entries: Collection[tuple[K, V]]
     groups: Collection[Group[K, V]]
     overlaps: bool = False
+
+
+_NOTHING: Match[Any, Any] = Match((), ())
 
 
 class TopicIndex(Generic[K, V]):
@@ -162,8 +171,10 @@ class TopicIndex(Generic[K, V]):
             wild = self._walk(topic)
         if not wild:
             if exact is None:
-                return Match((), ())
-            return Match(exact.entries.items(), exact.groups.values())  # views: the common case copies nothing
+                return _NOTHING
+            if exact.match is None:
+                exact.match = Match(exact.entries.items(), exact.groups.values())
+            return exact.match
         entries: list[tuple[K, V]] = list(exact.entries.items()) if exact else []
         groups: list[Group[K, V]] = list(exact.groups.values()) if exact else []
         for leaf in wild:

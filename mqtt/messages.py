@@ -7,6 +7,7 @@ from mqtt.encode import publish_parts
 from mqtt.packets import Properties
 
 _EMPTY: Properties = {}
+_UNMADE = (b"", b"")
 
 
 class Message:
@@ -27,6 +28,8 @@ class Message:
     """
 
     __slots__ = (
+        "_kind",
+        "_others",
         "_parts",
         "expires_at",
         "key",
@@ -44,13 +47,13 @@ class Message:
         self,
         topic: str,
         payload: bytes,
-        *,
         qos: int = 0,
         retain: bool = False,
+        publisher: str = "",
+        *,
         properties: Properties | None = None,
         expires_at: float | None = None,
         mark: int | None = None,
-        publisher: str = "",
     ) -> None:
         self.topic = topic
         self.payload = payload
@@ -62,15 +65,26 @@ class Message:
         self.publisher = publisher
         self.key = 0
         self.references = 0
-        self._parts: dict[int, tuple[bytes, bytes]] = {}
+        self._kind = 0
+        self._parts = _UNMADE
+        self._others: dict[int, tuple[bytes, bytes]] | None = None
+        """Most messages have receivers of one kind only, and a dictionary costs more than all the rest of a message."""
 
     def parts(self, version: int, qos: int, *, retain: bool) -> tuple[bytes, bytes]:
         """The PUBLISH around its packet id (see `publish_parts`), encoded once per kind of receiver."""
-        key = version << 3 | qos << 1 | retain
-        found = self._parts.get(key)
+        kind = version << 3 | qos << 1 | retain
+        if kind == self._kind:
+            return self._parts
+        if not self._kind:
+            self._kind = kind
+            self._parts = publish_parts(self.topic, self.payload, qos, retain, version, self.properties)
+            return self._parts
+        if self._others is None:
+            self._others = {}
+        found = self._others.get(kind)
         if found is None:
             found = publish_parts(self.topic, self.payload, qos, retain, version, self.properties)
-            self._parts[key] = found
+            self._others[kind] = found
         return found
 
     def parts_now(

@@ -6,6 +6,7 @@ mean the same.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TypedDict
@@ -121,6 +122,13 @@ class PubAck:
     packet_id: int
     reason: int = 0
     properties: Properties = field(default_factory=Properties)
+
+
+@dataclass(slots=True)
+class PubAcks:
+    """A run of PUBACKs that say nothing but their packet ids: what clients mostly send that receive much. Only ever read."""
+
+    packet_ids: Sequence[int]
 
 
 @dataclass(slots=True)

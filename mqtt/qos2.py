@@ -33,7 +33,7 @@ class Heard(Enum):
 
 
 _SENT: dict[tuple[Awaits, Heard], Awaits | None] = {
-    (Awaits.PUBACK, Heard.PUBACK): None,  # `after` knows it by heart
+    (Awaits.PUBACK, Heard.PUBACK): None,
     (Awaits.PUBREC, Heard.RECEIVED): Awaits.PUBCOMP,
     (Awaits.PUBREC, Heard.REFUSED): None,
     (Awaits.PUBCOMP, Heard.RECEIVED): Awaits.PUBCOMP,  # said twice: PUBREL again
@@ -51,8 +51,6 @@ def after(awaits: Awaits, heard: Heard) -> Awaits | None:
     Raises:
         ProtocolViolation: an answer of the other QoS, or out of order.
     """
-    if awaits is Awaits.PUBACK and heard is Heard.PUBACK:
-        return None  # the hot path: to hash two enum members costs more than all else here
     try:
         return _SENT[awaits, heard]
     except KeyError:

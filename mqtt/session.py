@@ -32,6 +32,9 @@ from mqtt.wire import PACKET_IDS
 
 MAX_PACKET_ID = 0xFFFF
 
+_SENT, _QUEUED, _AWAITS_PUBACK, _HEARD_PUBACK = Outcome.SENT, Outcome.QUEUED, Awaits.PUBACK, Heard.PUBACK
+"""For what is asked per message: a global takes 6 ns, a member of an enum 50."""
+
 ALIAS_BYTES = 2 + 3 + 2
 """The most that an alias adds to a PUBLISH: the property, and the length fields and the packet id beside it."""
 
@@ -226,11 +229,11 @@ class Session:
             self.inflight[packet_id] = outgoing
             if self.journal is None or self._noted(packet_id, outgoing):
                 self._send(packet_id, outgoing, now)
-            return Outcome.SENT
+            return _SENT
         if len(self.queue) >= self.queue_limit and origin is None:
             return Outcome.QUEUE_FULL
         self.keep(outgoing)
-        return Outcome.QUEUED
+        return _QUEUED
 
     def keep(self, outgoing: Outgoing) -> None:
         """Let a message wait, behind the others."""
@@ -238,7 +241,7 @@ class Session:
         if self.journal is not None and outgoing.origin is None:
             self.journal.waits(self, 0, outgoing)
 
-    def acknowledge(self, packet_id: int, now: float, heard: Heard = Heard.PUBACK) -> Outgoing | None:
+    def acknowledge(self, packet_id: int, now: float, heard: Heard = _HEARD_PUBACK) -> Outgoing | None:
         """The client's answer: what it was for (None if for nothing), and the next ones are sent.
 
         Raises:
@@ -248,7 +251,8 @@ class Session:
         if outgoing is None:
             self._answered_withdrawn(packet_id, heard, now)
             return None
-        awaits = after(outgoing.awaits, heard)
+        qos1 = heard is _HEARD_PUBACK and outgoing.awaits is _AWAITS_PUBACK
+        awaits = None if qos1 else after(outgoing.awaits, heard)  # its table needs to hash two enum members
         if awaits is None:
             del self.inflight[packet_id]
             if self.journal is not None:
@@ -439,7 +443,7 @@ class Session:
 
     def _send(self, packet_id: int, outgoing: Outgoing, now: float, *, dup: bool = False) -> None:
         message, identifiers, retain = outgoing.message, outgoing.identifiers, outgoing.retain
-        qos = 1 if outgoing.awaits is Awaits.PUBACK else 2
+        qos = 1 if outgoing.awaits is _AWAITS_PUBACK else 2
         if self._aliases is not None:
             head, tail = self._aliased(self._aliases, message, qos, retain=retain, now=now, identifiers=identifiers)
         elif message.expires_at is None and not identifiers:

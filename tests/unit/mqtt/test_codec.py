@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from array import array
+
 import mqtt5
 import pytest
 from hypothesis import given, settings
@@ -16,6 +18,7 @@ from mqtt.packets import (
     Packet,
     Properties,
     PubAck,
+    PubAcks,
     Publish,
     SubAck,
     Subscribe,
@@ -325,3 +328,32 @@ def test_3_1_1_is_sent_no_reasons() -> None:
     assert encode(SubAck(1, [0, 1, 0x87, 0x8F]), 4) == b"\x90\x06\0\x01\x00\x01\x80\x80"
     assert encode(UnsubAck(1, [0, 0x11]), 4) == b"\xb0\x02\0\x01"
     assert encode(Disconnect(0x8E), 4) == b"\xe0\0"
+
+
+PUBACKS = st.lists(st.integers(0, 0xFFFF).map(lambda packet_id: b"\x40\x02" + packet_id.to_bytes(2, "big")), max_size=8)
+BESIDE = st.sampled_from(
+    [b"", b"", b"\x40", b"\x40\x02\x00", b"\x40\x03\x00\x01\x10", b"\xd0\x00", b"\x42\x02\x00\x01"]
+)
+
+
+@given(before=BESIDE, acks=PUBACKS, behind=BESIDE, version=st.sampled_from([4, 5]))
+def test_a_run_of_pubacks_is_the_same_packets(before: bytes, acks: list[bytes], behind: bytes, version: int) -> None:
+    one, all_at_once = Decoder(version=version), Decoder(version=version)
+    for chunk in (before, b"".join(acks) + behind, b"\xd0\x00"):
+        expected = one.feed(chunk)
+        found: list[Packet] = []
+        for packet in all_at_once.feed_all(chunk):
+            found += map(PubAck, packet.packet_ids) if isinstance(packet, PubAcks) else [packet]
+        assert found == expected
+        assert (all_at_once.failure and all_at_once.failure.reason) == (one.failure and one.failure.reason)
+        assert all_at_once.pending == one.pending
+
+
+def test_nothing_but_pubacks_is_one_run() -> None:
+    assert Decoder(version=4).feed_all(b"\x40\x02\x00\x01\x40\x02\x12\x34") == (PubAcks(array("H", [1, 0x1234])),)
+
+
+def test_a_puback_before_the_connect_is_refused() -> None:
+    decoder = Decoder()
+    assert decoder.feed_all(b"\x40\x02\x00\x01") == []
+    assert decoder.failure is not None

@@ -1,0 +1,31 @@
+"""What a connection needs of a socket, whatever lies on it: TCP, TLS, WebSocket."""
+
+from __future__ import annotations
+
+from ssl import SSLObject
+from typing import Protocol
+
+
+class Transport(Protocol):
+    """What a connection needs of a socket."""
+
+    peer: str
+    certificate: str | None
+    """The name in the verified client certificate; "" if it names nobody, None without one."""
+    tls: SSLObject | None
+
+    def write(self, data: bytes) -> None:
+        """Send bytes; never blocks."""
+        ...
+
+    def close(self) -> None:
+        """Send what is written, then close; bounded in time."""
+        ...
+
+    def pause(self) -> None:
+        """Read nothing."""
+        ...
+
+    def resume(self) -> None:
+        """Read on."""
+        ...
