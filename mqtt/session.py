@@ -30,6 +30,9 @@ from mqtt.wire import PACKET_IDS
 
 MAX_PACKET_ID = 0xFFFF
 
+CLOSED = MAX_PACKET_ID + 1
+"""What a held session's window is smaller by: no room is left, whatever is under way."""
+
 ALIAS_BYTES = 2 + 3 + 2
 """The most that an alias adds to a PUBLISH: the property, and the length fields and the packet id beside it."""
 
@@ -70,6 +73,7 @@ class Session:
         dirty: the shell's note that `out` will be drained this turn.
         connection: the shell's own object for the connection; nothing here looks into it.
         inbound: the receiving half.
+        held: whether nothing of QoS 1 and 2 is sent for now; see `hold`.
         window: how many messages may be under way: the client's receive maximum, less what it still counts of what was
             purged.
     """
@@ -86,6 +90,7 @@ class Session:
         "connection",
         "dirty",
         "expiry",
+        "held",
         "inbound",
         "inflight",
         "max_packet",
@@ -123,6 +128,7 @@ class Session:
         self.connection: Any = None
         self.dirty = False
         self.stalled = False
+        self.held = False
         self.window = MAX_PACKET_ID
         self.max_packet = 0
         self.out: list[bytes] = []
@@ -149,7 +155,7 @@ class Session:
             aliases: how many topic aliases the client takes.
         """
         self.version = version
-        self.window = window
+        self.window = window - CLOSED * self.held
         self.max_packet = max_packet
         self._aliases = SentAliases(aliases) if aliases else None
         self.attached += 1
@@ -181,6 +187,19 @@ class Session:
         self.refill(now)
 
     # ---- outgoing
+
+    def hold(self) -> None:
+        """Send no message of QoS 1 or 2, new or again, until `release`: they wait in the queue."""
+        if not self.held:
+            self.held = True
+            self.window -= CLOSED
+
+    def release(self, now: float) -> None:
+        """Send on."""
+        if self.held:
+            self.held = False
+            self.window += CLOSED
+            self.refill(now)
 
     def deliver(  # the hot path: QoS 0 and QoS 1 to a connected client are the first lines
         self,
