@@ -278,7 +278,7 @@ class Gated:
         self.got: list[str] = []
 
     def publish(self, topic: str) -> None:
-        if self.gate.admits(self.session, topic, lambda: self.got.append(topic)):
+        if self.gate.admits(self.session, topic, 1, lambda: self.got.append(topic)):
             self.got.append(topic)
 
     async def rest(self) -> None:
