@@ -162,6 +162,10 @@ class PluginPolicy:
         """Nothing but the reason code."""
         return None
 
+    async def welcome(self, principals: Collection[str]) -> set[str]:
+        """Plugins are asked at login only, as in amqtt."""
+        return set(principals)
+
     async def alive(self, grants: Iterable[str]) -> set[str]:
         """A sign-in lives as long as its connection."""
         return set(grants)

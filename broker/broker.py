@@ -289,6 +289,9 @@ class Broker:
         grants = {c.identity.grant for c in self.core.connections.values() if c.identity.grant is not None}
         ended = grants - await self.core.policy.alive(grants)
         self.disconnect(grants=ended, reason=Reason.NOT_AUTHORIZED)
+        here = {connection.identity.id for connection in self.core.connections.values()}
+        for banned in here - await self.core.policy.welcome(here):
+            self.disconnect(principal=banned, reason=Reason.NOT_AUTHORIZED)
         for connection in list(self.core.connections.values()):
             connection.forget("")
         asked = [(session, text) for session in self.core.sessions.values() for text in session.subscriptions]

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from ssl import SSLObject
@@ -126,6 +126,14 @@ class Policy(Protocol):
         """What to tell the sender of a publish that was refused, besides the reason code."""
         ...
 
+    async def welcome(self, principals: Collection[str]) -> set[str]:
+        """Those principals who are still let in: neither banned nor gone.
+
+        Raises:
+            Undecided: it can't be found out now.
+        """
+        ...
+
     async def alive(self, grants: Iterable[str]) -> set[str]:
         """Those grants that have neither ended nor been revoked.
 
@@ -161,6 +169,10 @@ class OpenPolicy:
     def notice(self, identity: Identity, topic: str, payload: bytes, reason: str) -> Notice | None:  # noqa: ARG002
         """Nothing but the reason code."""
         return None
+
+    async def welcome(self, principals: Collection[str]) -> set[str]:
+        """All of them."""
+        return set(principals)
 
     async def alive(self, grants: Iterable[str]) -> set[str]:
         """All of them."""
