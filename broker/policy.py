@@ -44,7 +44,7 @@ class Login:
 
     Attributes:
         certificate: the name in the client certificate that TLS has verified; "" if it names nobody or several, None
-            without a certificate. It is the login: a username is none, or the same.
+            without a certificate. It says who logs in: a username is none, or the same.
         tls: the connection's TLS, for plugins that read the certificate themselves; None without.
     """
 
@@ -63,7 +63,9 @@ class Login:
         """
         if self.certificate is None:
             return
-        if not self.certificate:
+        if (
+            not self.certificate or "\0" in self.certificate
+        ):  # no name of ours holds a NUL, which truncates some people's
             raise LoginRefused(Reason.NOT_AUTHORIZED, "the client certificate has not exactly one common name")
         if self.username not in (None, self.certificate):
             raise LoginRefused(Reason.BAD_USER_NAME_OR_PASSWORD, "the username is not the client certificate's name")
