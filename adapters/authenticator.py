@@ -15,7 +15,7 @@ import asyncio
 import hashlib
 import hmac
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from adapters.tokens import TokenVerifier
@@ -134,6 +134,18 @@ class PolicyAuthenticator:
         if found is None or found.disabled:
             raise Unauthenticated("the client certificate names nobody here")
         return Principal(id=name, kind=PrincipalKind.DEVICE, owner=found.owner)
+
+    async def welcome(self, ids: Collection[str]) -> set[str]:
+        """Those who exist and are not disabled.
+
+        Raises:
+            Unavailable: a store does not answer.
+        """
+        services = {id_ for id_ in ids if is_service(id_)}
+        devices = sorted(id_ for id_ in ids if is_device(id_))
+        users = sorted(set(ids) - services - set(devices))
+        known = await asyncio.gather(self._users.existing(users), self._devices.existing(devices))
+        return {id_ for id_ in services if self._services.knows(id_)}.union(*known)
 
     async def bearer(self, token: str) -> Principal:
         """The user whose access token this is, if the sign-in behind it is alive and the user is not disabled.

@@ -125,7 +125,10 @@ class PluginPolicy:
     # ---- the port
 
     async def login(self, login: Login) -> Identity:
-        """Ask every auth plugin. The principal is the user name; without one the client id, marked by a NUL, which no name has."""
+        """Ask every auth plugin. The principal is whom a client certificate names; without one the user name; without that the
+        client id, marked by a NUL, which no name has. Plugins see the user name as CONNECT brought it, as in amqtt.
+        """
+        login.check_certificate()
         session = _session(login)
         answers = await self._ask("authenticate", self._manager.map_plugin_auth(session=session))
         if answers is None:
@@ -134,7 +137,7 @@ class PluginPolicy:
         if not given or not all(given):
             raise LoginRefused(Reason.BAD_USER_NAME_OR_PASSWORD, "not authenticated")
         client = Client(session)
-        principal = login.username or f"\0{login.client_id}"
+        principal = login.certificate or login.username or f"\0{login.client_id}"
         self._clients[principal, login.client_id] = client
         return PluginIdentity(principal, announce=False, client=client)
 
@@ -161,6 +164,10 @@ class PluginPolicy:
     def notice(self, identity: Identity, topic: str, payload: bytes, reason: str) -> Notice | None:  # noqa: ARG002
         """Nothing but the reason code."""
         return None
+
+    async def welcome(self, principals: Collection[str]) -> set[str]:
+        """Plugins are asked at login only, as in amqtt."""
+        return set(principals)
 
     async def alive(self, grants: Iterable[str]) -> set[str]:
         """A sign-in lives as long as its connection."""

@@ -32,7 +32,7 @@ class ReceiveGate:
         self._limit = held
         self._held: dict[str, deque[tuple[str, Callable[[], None]]]] = {}
 
-    def admits(self, session: Session, topic: str, deliver: Callable[[], None]) -> bool:
+    def admits(self, session: Session, topic: str, qos: int, deliver: Callable[[], None]) -> bool:  # noqa: ARG002
         """True: deliver it now. False: it is dropped, or `deliver` is called once the plugins have allowed it."""
         held = self._held.get(session.uid)
         if held is not None:  # behind those that wait: a session gets a topic's messages in their order [MQTT-4.6.0-6]

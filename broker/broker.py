@@ -12,6 +12,7 @@ import structlog
 from broker.admission import Admission
 from broker.connection import Connection
 from broker.core import Core
+from broker.doubts import Doubts, identity_of
 from broker.ingest import Ingest
 from broker.limits import Limits
 from broker.marks import Marks
@@ -67,6 +68,7 @@ class Broker:
         self.presence = PresenceEvents(self.send, presence)
         self.sys_topics = SysTopics(self.core, self.router, every=sys_seconds)
         self.admission = Admission(self.core)
+        self.doubts = Doubts(self.core, self.router, self._revoke, self.spawn)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._ended: dict[str, float] = {}
 
@@ -287,18 +289,7 @@ class Broker:
                 connection.forget(scope)
             texts = [text for text in session.subscriptions if not scope or self.core.policy.scope(text) == scope]
             if texts:
-                self.spawn(self._ask_again(session, connection, texts))
-
-    async def _ask_again(self, session: Session, connection: Connection | None, texts: list[str]) -> None:
-        identity = _identity(session)
-        try:
-            answers = await self.core.policy.decide(Action.SUBSCRIBE, [(identity, text) for text in texts])
-        except Undecided:
-            # Nobody can say whether this session may still listen: it may not. On its return it is asked again.
-            if connection is not None:
-                connection.close(Reason.SERVER_BUSY, "rights can't be checked now")
-            return
-        self._revoke(session, [text for text, granted in zip(texts, answers, strict=True) if not granted])
+                self.doubts.raised(session, scope, texts)
 
     async def sweep(self) -> None:
         """Ask again about everything that was ever allowed: what invalidations should have told, whether or not they came.
@@ -309,12 +300,15 @@ class Broker:
         grants = {c.identity.grant for c in self.core.connections.values() if c.identity.grant is not None}
         ended = grants - await self.core.policy.alive(grants)
         self.disconnect(grants=ended, reason=Reason.NOT_AUTHORIZED)
+        here = {connection.identity.id for connection in self.core.connections.values()}
+        for banned in here - await self.core.policy.welcome(here):
+            self.disconnect(principal=banned, reason=Reason.NOT_AUTHORIZED)
         for connection in list(self.core.connections.values()):
             connection.forget("")
         asked = [(session, text) for session in self.core.sessions.values() for text in session.subscriptions]
         for start in range(0, len(asked), SWEEP_BATCH):
             batch = asked[start : start + SWEEP_BATCH]
-            answers = await self.core.policy.decide(Action.SUBSCRIBE, [(_identity(s), text) for s, text in batch])
+            answers = await self.core.policy.decide(Action.SUBSCRIBE, [(identity_of(s), text) for s, text in batch])
             for (session, text), granted in zip(batch, answers, strict=True):
                 if not granted:
                     self._revoke(session, [text])
@@ -374,9 +368,3 @@ class Broker:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("task.failed", error=type(error).__name__)
-
-
-def _identity(session: Session) -> Identity:
-    """Who a session belongs to, connected or not."""
-    connection: Connection | None = session.connection
-    return connection.identity if connection is not None else Identity(session.principal)

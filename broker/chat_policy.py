@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import msgspec
 
@@ -127,6 +127,13 @@ class ChatPolicy:
             message_id = None
         reject = Reject(code="forbidden", reason=reason, id=message_id, chat=parsed.scope)
         return Notice(topics.inbox(identity.id), encode(reject))
+
+    async def welcome(self, principals: Collection[str]) -> set[str]:
+        """One query for users, one for devices."""
+        try:
+            return await self._authenticator.welcome(principals)
+        except Unavailable as error:
+            raise Undecided(error.reason) from None
 
     async def alive(self, grants: Iterable[str]) -> set[str]:
         """One query for all."""

@@ -48,7 +48,7 @@ def whole(core: Core, session: Session) -> dict[str, Any]:
     return {
         **summary(core, session),
         "queue_limit": session.queue_limit,
-        "window": session.window,
+        "window": max(0, session.window),
         "max_packet": session.max_packet or None,
         "connection": None if connection is None else _connection(core, connection),
         "filters": [subscription_view(text, held) for text, held in sorted(session.subscriptions.items())],

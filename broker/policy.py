@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from ssl import SSLObject
@@ -44,7 +44,7 @@ class Login:
 
     Attributes:
         certificate: the name in the client certificate that TLS has verified; "" if it names nobody or several, None
-            without a certificate. It is the login: a username is none, or the same.
+            without a certificate. It says who logs in: a username is none, or the same.
         tls: the connection's TLS, for plugins that read the certificate themselves; None without.
     """
 
@@ -63,7 +63,9 @@ class Login:
         """
         if self.certificate is None:
             return
-        if not self.certificate:
+        if (
+            not self.certificate or "\0" in self.certificate
+        ):  # no name of ours holds a NUL, which truncates some people's
             raise LoginRefused(Reason.NOT_AUTHORIZED, "the client certificate has not exactly one common name")
         if self.username not in (None, self.certificate):
             raise LoginRefused(Reason.BAD_USER_NAME_OR_PASSWORD, "the username is not the client certificate's name")
@@ -126,6 +128,14 @@ class Policy(Protocol):
         """What to tell the sender of a publish that was refused, besides the reason code."""
         ...
 
+    async def welcome(self, principals: Collection[str]) -> set[str]:
+        """Those principals who are still let in: neither banned nor gone.
+
+        Raises:
+            Undecided: it can't be found out now.
+        """
+        ...
+
     async def alive(self, grants: Iterable[str]) -> set[str]:
         """Those grants that have neither ended nor been revoked.
 
@@ -161,6 +171,10 @@ class OpenPolicy:
     def notice(self, identity: Identity, topic: str, payload: bytes, reason: str) -> Notice | None:  # noqa: ARG002
         """Nothing but the reason code."""
         return None
+
+    async def welcome(self, principals: Collection[str]) -> set[str]:
+        """All of them."""
+        return set(principals)
 
     async def alive(self, grants: Iterable[str]) -> set[str]:
         """All of them."""

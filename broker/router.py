@@ -67,8 +67,8 @@ _SENT, _QUEUED = Outcome.SENT, Outcome.QUEUED
 class Gate(Protocol):
     """Somebody who has a say in every single delivery."""
 
-    def admits(self, session: Session, topic: str, deliver: Callable[[], None]) -> bool:
-        """True: deliver it now. False: it is dropped, or `deliver` is called later."""
+    def admits(self, session: Session, topic: str, qos: int, deliver: Callable[[], None]) -> bool:
+        """True: deliver it now, with that QoS. False: it is dropped, or `deliver` is called later."""
         ...
 
 
@@ -76,7 +76,7 @@ class Router:
     """Delivers messages to whoever subscribed.
 
     Attributes:
-        gate: is asked before each delivery; None where a granted subscription says all.
+        gate: is asked before each delivery; None while a granted subscription says all.
     """
 
     def __init__(self, core: Core) -> None:
@@ -131,11 +131,11 @@ class Router:
     ) -> None:
         """Deliver to one session under one subscription, of which `share` is the group."""
         retain = message.retain and subscription.retain_as_published
+        qos = message.qos if message.qos < subscription.qos else subscription.qos  # noqa: FURB136 - min() costs a call
         if self.gate is not None:
             later = partial(self._admitted, session, subscription, message, retain=retain, share=share)
-            if not self.gate.admits(session, message.topic, later):
+            if not self.gate.admits(session, message.topic, qos, later):
                 return
-        qos = message.qos if message.qos < subscription.qos else subscription.qos  # noqa: FURB136 - min() costs a call
         outcome = session.deliver(message, qos, now, retain=retain, identifiers=subscription.identifiers, share=share)
         if outcome is _SENT and session.dirty:  # what a fan-out and a busy receiver come to
             self._core.stats.delivered += 1
@@ -182,11 +182,11 @@ class Router:
         now = self._core.now
         identifiers = subscription.identifiers
         for message in self._core.retained.find(subscription.topic_filter, now):
+            qos = min(subscription.qos, message.qos)
             if self.gate is not None:
                 later = partial(self._admitted, session, subscription, message, retain=True)
-                if not self.gate.admits(session, message.topic, later):
+                if not self.gate.admits(session, message.topic, qos, later):
                     continue
-            qos = min(subscription.qos, message.qos)
             self.count(session, session.deliver(message, qos, now, retain=True, identifiers=identifiers))
 
 

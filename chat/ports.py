@@ -6,7 +6,7 @@ Every method that touches the outside may raise `chat.errors.Unavailable` (trans
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -185,6 +185,10 @@ class DeviceStore(Protocol):
 
     async def get(self, device: str) -> Device | None:
         """The device, or None."""
+        ...
+
+    async def existing(self, ids: Sequence[str]) -> set[str]:
+        """Those of the ids that are devices which are not disabled."""
         ...
 
     async def owned_by(self, owner: str) -> list[Device]:
@@ -374,6 +378,14 @@ class Link(Protocol):
 
 class Authenticator(Protocol):
     """Tells who a connection is. Behind it: tokens, device secrets, service secrets, client certificates."""
+
+    async def welcome(self, ids: Collection[str]) -> set[str]:
+        """Those principals who are still let in at all: they exist and are not disabled. One query per kind.
+
+        Raises:
+            Unavailable: it can't be found out now.
+        """
+        ...
 
     async def certified(self, name: str, password: bytes | None) -> Principal:
         """The principal that a verified client certificate names: a device or service by that alone, a user with the

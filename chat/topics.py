@@ -20,7 +20,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from chat.ids import is_chat_id, is_principal
+from chat.ids import is_chat_id, is_device, is_principal
 
 
 class Kind(StrEnum):
@@ -89,7 +89,7 @@ def parse(topic: str) -> Topic | None:
                 return Topic(_CHAT_WITH_USER[word], chat, user=user)
         case ["users", user, word] if word in _USER and is_principal(user):
             return Topic(_USER[word], user)
-        case ["devices", device, word, *rest] if word in _DEVICE and is_principal(device):
+        case ["devices", device, word, *rest] if word in _DEVICE and is_device(device) and is_principal(device):
             return Topic(_DEVICE[word], device, rest="/".join(rest))
         case ["$events", name] if name in _EVENT_NAMES:
             return Topic(Kind.EVENTS, name)

@@ -47,6 +47,10 @@ class MemoryDevices:
         """See `DeviceStore.get`."""
         return copied(self._devices[device]) if device in self._devices else None
 
+    async def existing(self, ids: Sequence[str]) -> set[str]:
+        """See `DeviceStore.existing`."""
+        return {id_ for id_ in ids if id_ in self._devices and not self._devices[id_].disabled}
+
     async def owned_by(self, owner: str) -> list[Device]:
         """See `DeviceStore.owned_by`; by id."""
         return [copied(device) for _, device in sorted(self._devices.items()) if device.owner == owner]

@@ -105,6 +105,14 @@ class MongoDevices:
         return None if document is None else _to_device(document)
 
     @translate
+    async def existing(self, ids: Sequence[str]) -> set[str]:
+        """See `DeviceStore.existing`."""
+        if not ids:
+            return set()
+        documents = await fetch(self._devices, {"_id": {"$in": list(ids)}, "disabled": False}, {"_id": 1})
+        return {document["_id"] for document in documents}
+
+    @translate
     async def owned_by(self, owner: str) -> list[Device]:
         """See `DeviceStore.owned_by`; by id."""
         documents = await fetch(self._devices, {"owner_id": owner}, sort=[("_id", ASCENDING)])

@@ -42,6 +42,13 @@ async def test_existing_leaves_out_the_disabled(stores: Stores) -> None:
     assert await stores.users.get("user2") == user("user2", disabled=True)
 
 
+async def test_existing_devices_leave_out_the_disabled(stores: Stores) -> None:
+    await stores.devices.add(device("dev-a"))
+    await stores.devices.add(device("dev-b", disabled=True))
+    assert await stores.devices.existing(["dev-a", "dev-b", "dev-c", "dev-a"]) == {"dev-a"}
+    assert await stores.devices.existing([]) == set()
+
+
 async def test_devices(stores: Stores) -> None:
     assert await stores.devices.add(device("dev-b"))
     assert await stores.devices.add(device("dev-a", disabled=True))

@@ -196,12 +196,14 @@ def test_the_certificate_plugin_reads_the_certificate_that_tls_has_verified(list
     secure = free_port()
     files = {"tls_cert": server.certificate, "tls_key": server.key, "tls_client_ca": clients.file}
 
-    def let_in(client_id: str, certificate: Files) -> bool:
+    def let_in(client_id: str, certificate: Files, username: str | None = None) -> bool:
         context = ssl.create_default_context(cafile=str(authority.file))
         context.load_cert_chain(certificate.certificate, certificate.key)
         transport = "tcp" if listener == "tls" else "websockets"
         made = paho.Client(CallbackAPIVersion.VERSION2, client_id=client_id, transport=transport)
         made.tls_set_context(context)
+        if username is not None:
+            made.username_pw_set(username)
         connected: queue.Queue[ReasonCode] = queue.Queue()
         made.on_connect = lambda _client, _data, _flags, reason, _properties: connected.put(reason)
         made.connect("127.0.0.1", secure)
@@ -216,6 +218,9 @@ def test_the_certificate_plugin_reads_the_certificate_that_tls_has_verified(list
         device = clients.sign("lamp", uri="spiffe://home.example/device/lamp")
         assert let_in("lamp", device)
         assert not let_in("door", device)
+        assert let_in("lamp", device, "lamp")
+        assert not let_in("lamp", device, "kim")
+        assert not let_in("lamp", clients.sign("lamp", "door", uri="spiffe://home.example/device/lamp"))
         assert not let_in("lamp", clients.sign("other", uri="spiffe://elsewhere.example/device/lamp"))
         with client(plain, paho.MQTTv311, "", None, client_id="lamp") as without:
             assert without.reason.is_failure

@@ -196,3 +196,13 @@ async def test_a_certificate_that_names_nobody_who_may_come_in(world: World, nam
     (world.services_dir / "svc-empty").write_text("\n")
     with pytest.raises(Unauthenticated):
         await world.authenticator.certified(name, b"hush")
+
+
+async def test_who_is_still_let_in(world: World) -> None:
+    await world.user("haneul")
+    await world.user("bada", disabled=True)
+    await world.device("dev-a", "s")
+    await world.device("dev-b", "s", disabled=True)
+    asked = {"haneul", "bada", "nobody", "dev-a", "dev-b", "dev-none", "svc-bridge", "svc-none"}
+    assert await world.authenticator.welcome(asked) == {"haneul", "dev-a", "svc-bridge"}
+    assert await world.authenticator.welcome(set()) == set()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -54,6 +54,12 @@ class Accounts:
 
     def __init__(self) -> None:
         self.fails: Exception | None = None
+        self.banned: set[str] = set()
+
+    async def welcome(self, ids: Collection[str]) -> set[str]:
+        if self.fails is not None:
+            raise self.fails
+        return set(ids) - self.banned
 
     async def certified(self, name: str, password: bytes | None) -> Principal:
         return await self.authenticate(name, b"pw" if name[:3] in {"svc", "dev"} else password)

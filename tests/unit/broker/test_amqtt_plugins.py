@@ -182,6 +182,28 @@ async def test_the_certificate_plugin(load: Load, uri: str | None, let_in: bool)
             await policy.login(shown)
 
 
+async def test_a_client_certificate_says_who_it_is(load: Load) -> None:
+    policy = await load(answers("yes"))
+
+    async def certified(name: str, username: str | None, client_id: str = "phone") -> Identity:
+        return await policy.login(Login(client_id, username, b"pw", "192.0.2.7:4711", certificate=name))
+
+    assert (await certified("lamp", None)).id == (await certified("lamp", "lamp")).id == "lamp"
+    assert [session.username for session in Answers.sessions] == [None, "lamp"]
+    Answers.sessions.clear()
+    for name, username in (("lamp", "kim"), ("lamp", ""), ("", None), ("", "kim"), ("\0phone", None)):
+        with pytest.raises(LoginRefused):
+            await certified(name, username)
+    assert Answers.sessions == []  # nobody was asked
+
+
+async def test_a_certificate_lets_nobody_in_by_itself(load: Load) -> None:
+    policy = await load(answers("no"))
+    with pytest.raises(LoginRefused) as refused:
+        await policy.login(Login("phone", None, None, "192.0.2.7:4711", certificate="lamp"))
+    assert refused.value.reason == Reason.BAD_USER_NAME_OR_PASSWORD
+
+
 async def test_the_certificate_plugin_lets_nobody_in_without_tls(load: Load) -> None:
     policy = await load((CERTIFICATE, {"uri_domain": "home.example"}))
     with pytest.raises(LoginRefused):
@@ -278,7 +300,7 @@ class Gated:
         self.got: list[str] = []
 
     def publish(self, topic: str) -> None:
-        if self.gate.admits(self.session, topic, lambda: self.got.append(topic)):
+        if self.gate.admits(self.session, topic, 1, lambda: self.got.append(topic)):
             self.got.append(topic)
 
     async def rest(self) -> None:

@@ -263,6 +263,18 @@ async def test_the_sweep_finds_what_nobody_told(house: House) -> None:
     assert reason_of(answer) == 0x87
 
 
+async def test_the_sweep_finds_who_was_banned(house: House) -> None:
+    sockets = [await house.client(name) for name in ("user1:a", "user1:b", "dev-1")]
+    other = await house.client("user2")
+    await watch.sweep(house.broker)
+    assert not any(socket.closed for socket in sockets)
+    house.accounts.banned = {"user1", "dev-1"}
+    await watch.sweep(house.broker)
+    assert [reason_of((await socket.take())[-1]) for socket in sockets] == [0x87] * 3
+    assert all(socket.closed for socket in sockets)
+    assert not other.closed
+
+
 async def test_a_sweep_that_can_not_ask_changes_nothing(house: House) -> None:
     await house.sign_in("user1", "s1")
     one = await house.client("user1", password=b"pw:s1")
