@@ -111,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chats = tuple(one.receivers for one in scenarios.values() if isinstance(one, FanOut))
     accounts = Accounts(users(list(scenarios.values())), chats)
     try:
-        _open_files(accounts.users + _SPARE_FILES)
+        open_files(accounts.users + _SPARE_FILES)
         with peers(options.peers, accounts) as brokers, _progress(console) as progress:
             task = progress.add_task("measuring", total=steps(scenarios, brokers, rounds))
 
@@ -172,7 +172,12 @@ def _progress(console: Console) -> Progress:
     )
 
 
-def _open_files(needed: int) -> None:
+def open_files(needed: int) -> None:
+    """Allow this process so many open files.
+
+    Raises:
+        OSError: more than it may have.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < needed:
         raise OSError(

@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 from xml.sax.saxutils import escape
 
-from bench.report import REFERENCE, Ratio, Report, machine
+from bench.report import REFERENCE, Ratio, Report, machine, shown
 
 _WIDTH, _LEFT, _RIGHT, _TOP, _ROW = 860, 270, 40, 74, 26
-_TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+_TICKS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 _COLOURS = ("#0072b2", "#d55e00", "#009e73")
 """Told apart by the colour-blind too (Okabe and Ito)."""
 _INK, _GREY = "#222222", "#c8c8c8"
@@ -83,7 +83,7 @@ def _mark(scale: _Scale, ratio: Ratio, y: float, colour: str) -> list[str]:
     return [
         _line(scale.x(ratio.least), y, scale.x(ratio.most), y, colour, 2.0),
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{colour}"/>',
-        _text(max(x, scale.x(ratio.most)) + 9, y + 4, f"{ratio.median:.2f}", size=11, colour=colour),
+        _text(max(x, scale.x(ratio.most)) + 9, y + 4, shown(ratio.median), size=11, colour=colour),
     ]
 
 
@@ -92,6 +92,7 @@ def _line(x1: float, y1: float, x2: float, y2: float, colour: str, width: float)
 
 
 def _text(x: float, y: float, text: str, *, anchor: str = "start", size: int = 13, colour: str = _INK) -> str:
-    return (
-        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}" fill="{colour}">{escape(text)}</text>'
-    )
+    # A white edge behind the letters keeps them legible on a line.
+    edge = 'stroke="#ffffff" stroke-width="3" paint-order="stroke"'
+    place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}"'
+    return f'<text {place} fill="{colour}" {edge}>{escape(text)}</text>'

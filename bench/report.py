@@ -171,6 +171,11 @@ def _lower_is_better(scenario: Scenario) -> bool:
     return isinstance(scenario, Idle)
 
 
+def shown(value: float) -> str:
+    """A ratio with two decimals, a very small one with two digits."""
+    return f"{value:.2f}" if value >= 0.1 else f"{value:.2g}"
+
+
 def _median_pair(pairs: Sequence[tuple[float, float]]) -> tuple[float, float] | None:
     if not pairs:
         return None
@@ -184,8 +189,8 @@ def _times(pair: tuple[float, float] | None) -> str:
 def _ratio_cell(found: Ratio | None) -> str:
     if found is None:
         return NOTHING
-    spread = f" ({found.least:.2f} to {found.most:.2f})" if found.least != found.most else ""
-    return f"{found.median:.2f}{spread}"
+    spread = f" ({shown(found.least)} to {shown(found.most)})" if found.least != found.most else ""
+    return f"{shown(found.median)}{spread}"
 
 
 def _plain(result: Result) -> dict[str, Any]:

@@ -76,7 +76,7 @@ class Idle:
     @property
     def title(self) -> str:
         """Of the row."""
-        return f"{self.connections:,} idle connections"
+        return f"memory of {self.connections:,} idle connections"
 
 
 @dataclass(frozen=True, slots=True)
