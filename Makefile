@@ -7,11 +7,11 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 
-.PHONY: help up test peers lint format docs bench fuzz lock audit clean
+.PHONY: help up test peers lint format docs bench bench-broker fuzz lock audit clean
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 up: .venv/stack.stamp ## install what is missing, start everything (ARGS="--port-base 21000 --state DIR")
 	@exec $(BIN)/pabal up $(ARGS)
@@ -35,8 +35,11 @@ format: .venv/dev.stamp ## put the code into its form
 docs: .venv/dev.stamp ## write docs/asyncapi.yaml anew, from the topics and envelopes of chat/
 	$(BIN)/python -m docs.generate_asyncapi
 
-bench: .venv/dev.stamp ## measure the broker and the whole path, beside Mosquitto (ARGS=…)
+bench: .venv/dev.stamp ## the broker beside Mosquitto in short, and the whole path (ARGS=…)
 	$(BIN)/python -m bench $(ARGS)
+
+bench-broker: .venv/dev.stamp ## the broker beside Mosquitto and amqtt, everything that it does: a quarter of an hour (ARGS=--quick: three minutes)
+	$(BIN)/python -m bench.broker $(ARGS)
 
 fuzz: .venv/fuzz.stamp ## look for bytes that the codec or the broker can't take (SECONDS=60 for each, ARGS=-jobs=2)
 	$(BIN)/python tests/fuzz/run.py codec -max_len=4096 -max_total_time=$(SECONDS) $(ARGS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 import platform
 import sys
@@ -11,6 +10,7 @@ import sys
 import uvloop
 
 from bench import broker, path
+from bench.accounts import PAIRS
 
 
 def main() -> int:
@@ -26,20 +26,17 @@ def main() -> int:
     )
     parser.add_argument("--seconds", type=float, default=10.0, metavar="S", help="length of it (default 10)")
     options = parser.parse_args()
-    uvloop.run(_measure(options))
+    if options.what in ("all", "broker"):
+        print(broker.short(rounds=options.rounds, messages=options.messages * PAIRS), end="\n\n", flush=True)
+    if options.what in ("all", "path"):
+        uvloop.run(_measure(options))
     return 0
 
 
 async def _measure(options: argparse.Namespace) -> None:
     print(f"{os.cpu_count()} CPUs, Python {platform.python_version()}, {platform.system()}; load generator included\n")
-    if options.what in ("all", "broker"):
-        print(await broker.compare(rounds=options.rounds, count=options.messages), end="\n\n", flush=True)
-    if options.what in ("all", "path"):
-        await asyncio.sleep(0)
-        text = await path.report(
-            count=options.messages, windows=(1, 20, 50), rate=options.rate, seconds=options.seconds
-        )
-        print(text, flush=True)
+    text = await path.report(count=options.messages, windows=(1, 20, 50), rate=options.rate, seconds=options.seconds)
+    print(text, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,72 +1,207 @@
-"""The broker beside Mosquitto on the same work in the same run: pairs of publisher and subscriber, QoS 1, a window."""
+"""`python -m bench.broker`: our broker, Mosquitto and amqtt in turn on identical work, with login, rights and sessions on.
+
+Each measurement starts its broker anew; a round does all scenarios, and in each of them one broker after the other. Our broker
+needs mongod and Valkey behind it, as it does for its users: they are started once.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import os
+import argparse
+import json
+import resource
+import sys
+import tempfile
 import time
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 
-from bench.client import LoadClient, fixed
-from bench.peers import mosquitto, ours
-from bench.stats import Row, cpu_seconds, percentile, table
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-Peer = Callable[[], AbstractAsyncContextManager[tuple[int, int]]]
-PEERS: dict[str, Peer] = {"Pabal": ours, "Mosquitto": mosquitto}
+from bench.accounts import Accounts
+from bench.chart import draw
+from bench.measure import Result, measure
+from bench.peer_amqtt import Amqtt
+from bench.peer_mosquitto import Mosquitto
+from bench.peer_pabal import with_servers
+from bench.peers import Peer, PeerMissing
+from bench.report import Report, markdown
+from bench.scenarios import BASE, PLAIN, SCENARIOS, FanOut, Scenario, shortened, users
+
+HERE = Path(__file__).parent
+BEGIN, END = "<!-- bench-broker: written by make bench-broker ARGS=--save -->", "<!-- bench-broker: end -->"
+PEERS = ("pabal", "mosquitto", "amqtt")
+SLOW = frozenset({"amqtt"})
+"""Does some 5,000 messages/s: gets fewer of them, so that a round ends."""
+_SPARE_FILES = 200
+
+Told = Callable[[str], None]
 
 
-async def pairs(name: str, peer: Peer, *, count: int, clients: int = 20, window: int = 20, size: int = 1024) -> Row:
-    """`clients` publishers to `clients` subscribers, each pair on a topic of its own.
+@contextmanager
+def peers(wanted: Sequence[str], accounts: Accounts) -> Iterator[list[Peer]]:
+    """The brokers by name, ready to be started.
+
+    Raises:
+        PeerMissing: one of them is not installed.
+    """
+    with tempfile.TemporaryDirectory(prefix="pabal-bench-") as name:
+        directory = Path(name)
+        directory.chmod(0o755)
+        made: list[Peer] = []
+        if "mosquitto" in wanted:
+            made.append(Mosquitto(accounts, directory))
+        if "amqtt" in wanted:
+            made.append(Amqtt(accounts, directory))
+        if "pabal" not in wanted:
+            yield made
+            return
+        with with_servers(accounts, directory) as pabal:
+            yield [pabal, *made]
+
+
+def compare(scenarios: Mapping[str, Scenario], brokers: Sequence[Peer], *, rounds: int, tell: Told) -> Report:
+    """Measure them all.
 
     Args:
-        name: of the row.
-        peer: the broker.
-        count: messages per publisher.
-        clients: pairs.
-        window: unanswered publishes per publisher.
-        size: bytes of payload.
+        tell: hears of each measurement, in a line.
     """
-    async with peer() as (port, pid):
-        subscribers = [LoadClient(f"s{number}") for number in range(clients)]
-        publishers = [LoadClient(f"p{number}") for number in range(clients)]
-        for number, subscriber in enumerate(subscribers):
-            await subscriber.open("127.0.0.1", port)
-            await subscriber.subscribe(f"bench/{number}/messages")
-            subscriber.start()
-        for publisher in publishers:
-            await publisher.open("127.0.0.1", port)
-            publisher.start()
-        before, own, start = cpu_seconds(pid), time.process_time(), time.perf_counter()
-        for number, publisher in enumerate(publishers):
-            publisher.publish(count, window, fixed(f"bench/{number}/messages", os.urandom(size), version=4))
-        await asyncio.gather(*(publisher.done for publisher in publishers))
-        total = count * clients
-        while sum(subscriber.received for subscriber in subscribers) < total:
-            await asyncio.sleep(0.005)
-            if time.perf_counter() - start > 120:
-                raise TimeoutError(f"{name}: messages are missing")
-        elapsed = time.perf_counter() - start
-        latencies = [one for publisher in publishers for one in publisher.latencies]
-        row = Row(
-            name,
-            total / elapsed,
-            percentile(latencies, 0.5),
-            percentile(latencies, 0.99),
-            (cpu_seconds(pid) - before) / elapsed,
-            (time.process_time() - own) / elapsed,
+    report = Report(scenarios, {peer.name: peer.version for peer in brokers})
+    for number in range(1, rounds + 1):
+        for name, scenario in scenarios.items():
+            for peer in brokers:
+                if scenario.v5 and not peer.v5:
+                    continue
+                start = time.monotonic()
+                try:
+                    result = measure(scenario, peer, few=peer.name in SLOW)
+                except (OSError, RuntimeError) as error:
+                    raise RuntimeError(f"{peer.name}, {name}: {error}") from error
+                report.add(name, peer.name, result)
+                tell(
+                    f"round {number}/{rounds} {_line(name, scenario, peer, result)} ({time.monotonic() - start:.0f} s)"
+                )
+    report.setups = {peer.name: peer.setup for peer in brokers}
+    return report
+
+
+def steps(scenarios: Mapping[str, Scenario], brokers: Sequence[Peer], rounds: int) -> int:
+    """How many measurements that makes."""
+    return rounds * sum(peer.v5 or not scenario.v5 for scenario in scenarios.values() for peer in brokers)
+
+
+def short(*, rounds: int, messages: int) -> str:
+    """Ours and Mosquitto on the plain scenario; Markdown."""
+    scenarios: dict[str, Scenario] = {BASE: replace(PLAIN, messages=messages)}
+    accounts = Accounts(0)
+    with peers(("pabal", "mosquitto"), accounts) as brokers:
+        return markdown(compare(scenarios, brokers, rounds=rounds, tell=lambda _: None))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print the tables, write them down; the exit code."""
+    options = _parser().parse_args(arguments)
+    scenarios = {name: SCENARIOS[name] for name in options.only or SCENARIOS}
+    if options.quick:
+        scenarios = {name: shortened(scenario) for name, scenario in scenarios.items()}
+    rounds = options.rounds or (1 if options.quick else 3)
+    console = Console(stderr=True)
+    chats = tuple(one.receivers for one in scenarios.values() if isinstance(one, FanOut))
+    accounts = Accounts(users(list(scenarios.values())), chats)
+    try:
+        open_files(accounts.users + _SPARE_FILES)
+        with peers(options.peers, accounts) as brokers, _progress(console) as progress:
+            task = progress.add_task("measuring", total=steps(scenarios, brokers, rounds))
+
+            def tell(line: str) -> None:
+                console.print(line, highlight=False, soft_wrap=True)
+                progress.advance(task)
+
+            report = compare(scenarios, brokers, rounds=rounds, tell=tell)
+    except (PeerMissing, OSError, RuntimeError) as error:
+        sys.stderr.write(f"bench-broker: {error}\n")
+        return 1
+    print(markdown(report))
+    for file in write(report, HERE / "results" if options.save else HERE / "out"):
+        console.print(f"wrote {file}", highlight=False)
+    if options.save:
+        readme = HERE / "README.md"
+        readme.write_text(replaced(readme.read_text(), markdown(report)))
+    return 0
+
+
+def write(report: Report, directory: Path) -> list[Path]:
+    """Raw numbers, tables and picture."""
+    directory.mkdir(exist_ok=True)
+    contents = {
+        "broker.json": json.dumps(report.as_json(), indent=1) + "\n",
+        "broker.md": markdown(report) + "\n",
+        "broker.svg": draw(report),
+    }
+    for name, text in contents.items():
+        (directory / name).write_text(text)
+    return [directory / name for name in contents]
+
+
+def replaced(text: str, tables: str) -> str:
+    """`text` with other tables between its two marks.
+
+    Raises:
+        ValueError: it has no such marks.
+    """
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError("the README has no place for the tables")
+    return f"{before}{BEGIN}\n\n{tables}\n\n{END}{after}"
+
+
+def _line(name: str, scenario: Scenario, peer: Peer, result: Result) -> str:
+    return (
+        f"{name:<11} {peer.name:<9} {result.value:>10,.0f} {scenario.unit}, "
+        f"broker {result.server:.2f}, load {result.load:.2f} cores"
+    )
+
+
+def _progress(console: Console) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
+    return Progress(
+        *columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, disable=not console.is_terminal
+    )
+
+
+def open_files(needed: int) -> None:
+    """Allow this process so many open files.
+
+    Raises:
+        OSError: more than it may have.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        raise OSError(
+            f"{needed} open files are needed, and {hard} allowed: raise `ulimit -Hn`, or leave out idle (--only)"
         )
-        for client in (*subscribers, *publishers):
-            client.close()
-        return row
+    if soft < needed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed if hard == resource.RLIM_INFINITY else hard, hard))
 
 
-async def compare(*, rounds: int, count: int) -> str:
-    """Both brokers in turn, several rounds, the median round of each; a Markdown table."""
-    found: dict[str, list[Row]] = {name: [] for name in PEERS}
-    for _ in range(rounds):
-        for name, peer in PEERS.items():
-            found[name].append(await pairs(name, peer, count=count))
-    rows = [sorted(each, key=lambda row: row.rate)[len(each) // 2] for each in found.values()]
-    title = f"Broker: QoS 1, 20 publishers to 20 subscribers, 1 KiB, window 20 (median of {rounds} rounds)"
-    return table(title, rows, latency="publish to PUBACK", base="Mosquitto")
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench.broker", description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--quick", action="store_true", help="one round of less work: about three minutes")
+    parser.add_argument("--rounds", type=int, metavar="N", help="default: 3, with --quick 1")
+    parser.add_argument(
+        "--only",
+        action="append",
+        choices=list(SCENARIOS),
+        metavar="NAME",
+        help=f"one of {', '.join(SCENARIOS)}; repeat it",
+    )
+    parser.add_argument("--peers", nargs="+", choices=PEERS, default=PEERS, help="default: all")
+    parser.add_argument("--save", action="store_true", help="into bench/results and bench/README.md, not bench/out")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,18 +1,61 @@
-"""Starts the brokers that are compared, each on a free loopback port, and ends them."""
+"""What the brokers that are compared have in common: a free loopback port, a process that dies with this one, a login."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import shutil
+import os
 import socket
 import subprocess
-import sys
-import tempfile
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
 
-STARTUP_SECONDS = 15.0
+from stack.servers import launched
+
+STARTUP_SECONDS = 30.0
+
+
+class PeerMissing(Exception):
+    """A broker is not installed; the text says how to get it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A broker that runs.
+
+    Attributes:
+        port: MQTT over TCP.
+        websocket: MQTT over WebSocket, and its path.
+        pid: whose CPU and memory count.
+        log: what it wrote.
+    """
+
+    port: int
+    websocket: tuple[int, str]
+    pid: int
+    log: Path
+
+
+class Peer(Protocol):
+    """A broker that can be started again and again, each time with nothing in it."""
+
+    name: str
+    version: str
+    v5: bool
+    """Whether it speaks MQTT 5, and has shared subscriptions."""
+    setup: str
+    """How logins, rights and sessions are kept, for the report."""
+
+    def password(self, name: str) -> bytes:
+        """What `name` signs in with."""
+        ...
+
+    def start(self, *, persistent: bool) -> AbstractContextManager[Running]:
+        """Run it until the block ends; `persistent`: sessions are to survive it."""
+        ...
 
 
 def free_port() -> int:
@@ -22,58 +65,40 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@asynccontextmanager
-async def ours() -> AsyncIterator[tuple[int, int]]:
-    """Our broker, alone (`--open`): (port, pid)."""
-    port = free_port()
-    async with _running([sys.executable, "-m", "broker", "--open", "--bind", f"127.0.0.1:{port}"], port) as pid:
-        yield port, pid
-
-
-@asynccontextmanager
-async def mosquitto() -> AsyncIterator[tuple[int, int]]:
-    """Mosquitto with its own defaults but for queues that hold the whole window: (port, pid)."""
-    port = free_port()
-    binary = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
-    if binary is None:
-        raise FileNotFoundError("mosquitto is not installed (Debian: apt-get install mosquitto)")
-    with _mosquitto_config(port) as config:
-        async with _running([binary, "-c", config], port) as pid:
-            yield port, pid
-
-
 @contextmanager
-def _mosquitto_config(port: int) -> Iterator[str]:
-    """A configuration file with queues that hold the whole window; its path."""
-    with tempfile.NamedTemporaryFile("w", suffix=".conf") as file:
-        file.write(f"listener {port} 127.0.0.1\nallow_anonymous true\n")
-        file.write("max_queued_messages 0\nmax_inflight_messages 1000\n")
-        file.flush()
-        yield file.name
+def running(
+    command: Sequence[str], ports: Sequence[int], log: Path, environment: Mapping[str, str] | None = None
+) -> Iterator[int]:
+    """Run a server until the block ends; its pid. The block starts when it listens on all ports.
 
-
-@asynccontextmanager
-async def _running(command: list[str], port: int) -> AsyncIterator[int]:
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: ASYNC220 - once, before the clock runs
+    Raises:
+        RuntimeError: it ended before, with the end of its log.
+        TimeoutError: it does not listen.
+    """
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            launched(command), stdout=output, stderr=subprocess.STDOUT, env={**os.environ, **(environment or {})}
+        )
     try:
-        await _reachable(port, process)
+        for port in ports:
+            _reachable(port, process, log)
         yield process.pid
     finally:
         process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(5)
-        process.kill()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
-async def _reachable(port: int, process: subprocess.Popen[bytes]) -> None:
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + STARTUP_SECONDS
-    while loop.time() < deadline:
+def _reachable(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + STARTUP_SECONDS
+    while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise RuntimeError(f"{process.args!r} ended with code {process.returncode}")
+            raise RuntimeError(f"it ended with code {process.returncode}: {log.read_text(errors='replace')[-2000:]}")
         with contextlib.suppress(OSError):
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.close()
+            socket.create_connection(("127.0.0.1", port), 1).close()
             return
-        await asyncio.sleep(0.05)
-    raise TimeoutError(f"nothing listens on port {port}")
+        time.sleep(0.05)
+    raise TimeoutError(f"nothing listens on port {port}: {log.read_text(errors='replace')[-2000:]}")
