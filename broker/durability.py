@@ -1,7 +1,8 @@
 """The disk behind the engine: writes what the journal has collected, and brings it back at the start.
 
-One batch is under way at a time. While it is being written the next one gathers: at rest every change is written at once, under
-load the batches grow by themselves.
+One batch is under way at a time. While it is being written the next one gathers, and for as long again as that took: at rest
+every change is written at once; under load batches grow by themselves, and much of what they hold is acknowledged by its
+receivers in time, and never written.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ log = structlog.get_logger("broker")
 
 RETRY_SECONDS = 0.5
 """Between attempts at a batch that could not be written: a full disk is not emptied faster."""
+
+GATHER_SECONDS = 0.005
+"""The longest pause between two batches under load: about what a receiver needs to answer."""
 
 CLOSE_SECONDS = 10.0
 """How long a broker that ends waits for its last batch."""
@@ -41,6 +45,7 @@ class Durability:
         self._loop = asyncio.get_running_loop()
         self._scheduled = False
         self._failing = False
+        self._began = 0.0
         core.journal = self.journal
 
     @property
@@ -56,6 +61,7 @@ class Durability:
     def _hand_over(self) -> None:
         batch, calls = self.journal.take()
         if batch:
+            self._began = self._loop.time()
             self._write(batch, calls)
         else:
             self._scheduled = False
@@ -82,10 +88,11 @@ class Durability:
         self._failing = False
         stats.store_batches += 1
         stats.store_changes += len(batch)
-        self._scheduled = False
         self.journal.written(calls)
-        if not self.journal.idle:
-            self._awake()
+        if self.journal.idle:
+            self._scheduled = False
+        else:
+            self._loop.call_later(min(self._loop.time() - self._began, GATHER_SECONDS), self._hand_over)
 
     async def close(self) -> None:
         """Write what is left."""

@@ -147,7 +147,8 @@ KEY_FIELDS: dict[type[Record], int] = dict.fromkeys(KINDS, 1) | {
 @dataclass(slots=True)
 class Batch:
     """Changes that become durable together: first what is saved (a record with the same key is replaced), then what is
-    forgotten. With a session all that belongs to it is forgotten, but no message body.
+    forgotten. With a session all that belongs to it is forgotten but entries, which have keys of their own, as bodies have: an
+    index to find them by session would cost every message more than it saves.
     """
 
     saved: dict[type[Record], list[Record]] = field(default_factory=dict)

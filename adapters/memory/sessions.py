@@ -9,7 +9,6 @@ from mqtt.store import (
     KEY_FIELDS,
     KINDS,
     Batch,
-    EntryRecord,
     HeldRecord,
     Key,
     NameRecord,
@@ -21,7 +20,6 @@ from mqtt.store import (
 
 _OWNED: dict[type[Record], int] = {
     SubscriptionRecord: 0,
-    EntryRecord: EntryRecord._fields.index("session"),
     HeldRecord: 0,
     NameRecord: 0,
     WillRecord: 0,

@@ -61,7 +61,7 @@ _TABLES: dict[type[Record], str] = {
     WillRecord: "wills",
     RetainedRecord: "retained",
 }
-_OWNED = ("subscriptions", "entries", "held", "names", "wills")
+_OWNED = ("subscriptions", "held", "names", "wills")
 """Tables whose rows go with their session."""
 
 _SCHEMA = """
@@ -74,7 +74,6 @@ CREATE TABLE messages (key INTEGER PRIMARY KEY, topic TEXT NOT NULL, payload BLO
     retain INTEGER NOT NULL, properties BLOB NOT NULL, expires_at REAL, mark INTEGER, publisher TEXT NOT NULL);
 CREATE TABLE entries (key INTEGER PRIMARY KEY, session INTEGER NOT NULL, message INTEGER, packet_id INTEGER NOT NULL,
     awaits INTEGER NOT NULL, retain INTEGER NOT NULL, identifiers BLOB NOT NULL, share TEXT NOT NULL);
-CREATE INDEX entries_of_session ON entries (session);
 CREATE TABLE held (session INTEGER, packet_id INTEGER, PRIMARY KEY (session, packet_id)) WITHOUT ROWID;
 CREATE TABLE names (session INTEGER, packet_id INTEGER, number INTEGER NOT NULL,
     PRIMARY KEY (session, packet_id)) WITHOUT ROWID;
@@ -84,7 +83,7 @@ CREATE TABLE retained (topic TEXT PRIMARY KEY, message INTEGER NOT NULL) WITHOUT
 INSERT INTO meta VALUES ('starts', 0);
 """
 
-_ROWS = (256, 16, 1)
+_ROWS = (256, 32, 4, 1)
 """Rows per statement: few different statements, so that each is compiled once, and at most 3,000 variables in one."""
 
 _encode = msgspec.msgpack.Encoder().encode
