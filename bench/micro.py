@@ -53,6 +53,7 @@ class _Client:
     peer = "micro:0"
     certificate: str | None = None
     tls: SSLObject | None = None
+    unsent = 0
 
     def __init__(self, broker: Broker, client_id: str, version: int) -> None:
         self.written: list[bytes] = []
@@ -78,6 +79,8 @@ class _Client:
 
     def close(self) -> None:
         """Nothing to close."""
+
+    abort = close
 
     def pause(self) -> None:
         """Nothing to pause."""

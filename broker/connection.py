@@ -148,8 +148,19 @@ class Connection:
         else:
             self._handle(packets)
 
+    @property
+    def unsent(self) -> int:
+        """Bytes that the other side has left unread, as far as they are held by this process."""
+        return self._transport.unsent
+
+    def cut(self) -> None:
+        """End the connection, and give up what it has left unread."""
+        self._end(publish_will=True)
+        self._transport.abort()
+
     def lost(self) -> None:
         """The socket is gone: without DISCONNECT before, the will is due."""
+        self.core.unsent.leaving.discard(self)
         self._end(publish_will=True)
 
     def write_paused(self) -> None:
@@ -172,8 +183,11 @@ class Connection:
         if out and self.state is _OPEN:
             self.session.out = []
             data = b"".join(out)
-            self.core.stats.bytes_out += len(data)
+            stats = self.core.stats
+            stats.bytes_out += len(data)
             self._transport.write(data)
+            if stats.bytes_out >= self.core.unsent.look_at:
+                self.core.unsent.look()
 
     def pause(self, why: str) -> None:
         """Read nothing until every reason to pause is gone."""
@@ -371,6 +385,8 @@ class Connection:
         self._waiting.clear()
         self.core.open.discard(self)
         self._transport.close()
+        if self._transport.unsent:
+            self.core.unsent.leaving.add(self)
         if was_open:
             self.broker.left(self, publish_will=publish_will)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from broker.limits import Limits
 from broker.policy import Policy
 from broker.stats import Stats
+from broker.unsent import Unsent
 from mqtt.index import TopicIndex
 from mqtt.journal import Journal
 from mqtt.outgoing import Outcome
@@ -56,6 +57,7 @@ class Core:
         self.connections: dict[str, Connection] = {}
         self.open: set[Connection] = set()
         """Every connection, also those that have not said who they are."""
+        self.unsent = Unsent(self)
         self.draining = False
         self._dirty: list[Session] = []
         self._timers: list[tuple[float, int, Callable[[], None]]] = []

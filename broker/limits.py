@@ -57,6 +57,9 @@ class Limits:
     """Unsent bytes of one connection (four of the largest packets): with more, QoS 0 is dropped and nothing is read from the client."""
     write_timeout: float = 30.0
     """How long a client may leave that much unread before it is disconnected."""
+    write_buffer_total: int = 512 * 1024 * 1024
+    """Unsent bytes of all connections together; beyond it those with the most are cut. 15,000 clients may have 35 KiB each unread
+    at once, which a fan-out to everybody needs, and the process stays well below a gigabyte."""
     ingest_queue: int = 20_000
     """Messages waiting for the bridge before publishers are no longer read."""
     ingest_wait: float = 5.0

@@ -32,6 +32,9 @@ class BrokerCollector(Collector):
         yield sessions
         yield GaugeMetricFamily("pabal_broker_subscriptions", "Subscriptions of all sessions.", value=core.index.size)
         yield GaugeMetricFamily("pabal_broker_retained", "Retained messages.", value=core.retained.count)
+        yield GaugeMetricFamily(
+            "pabal_broker_unsent_bytes", "Bytes that clients have left unread.", value=core.unsent.total()
+        )
         depths = [len(session.queue) for session in core.sessions.values()]
         inflight = sum(len(session.inflight) for session in core.sessions.values())
         yield GaugeMetricFamily(

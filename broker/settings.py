@@ -34,6 +34,7 @@ class LimitSettings(BaseSettings):
     address_burst: int = Field(DEFAULTS.address_burst, ge=1)
     filters_per_subscribe: int = Field(DEFAULTS.filters_per_subscribe, ge=1)
     write_buffer: int = Field(DEFAULTS.write_buffer, ge=65_536)
+    write_buffer_total: int = Field(DEFAULTS.write_buffer_total, ge=1024 * 1024)
     write_timeout: float = Field(DEFAULTS.write_timeout, gt=0)
     ingest_wait: float = Field(DEFAULTS.ingest_wait, ge=0)
 

@@ -91,6 +91,16 @@ class TcpTransport(asyncio.Protocol):
         if transport.get_write_buffer_size():
             asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, transport.abort)
 
+    def abort(self) -> None:
+        """Close at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that the system has not taken yet."""
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+
     def pause(self) -> None:
         """Read nothing."""
         if self._transport is not None:

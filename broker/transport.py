@@ -22,6 +22,15 @@ class Transport(Protocol):
         """Send what is written, then close; bounded in time."""
         ...
 
+    def abort(self) -> None:
+        """Close at once: what was not sent is lost."""
+        ...
+
+    @property
+    def unsent(self) -> int:
+        """Bytes written that the system has not taken yet."""
+        ...
+
     def pause(self) -> None:
         """Read nothing."""
         ...

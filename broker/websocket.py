@@ -124,7 +124,17 @@ class WebSocketTransport(asyncio.Protocol):
             self._protocol.send_close(CloseCode.NORMAL_CLOSURE)
             self._send()
         self._transport.close()
-        asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, self._abort)
+        asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, self.abort)
+
+    def abort(self) -> None:
+        """Close at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that the system has not taken yet."""
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
     def pause(self) -> None:
         """Read nothing."""
@@ -166,7 +176,7 @@ class WebSocketTransport(asyncio.Protocol):
 
     def _too_late(self) -> None:
         self._broker.core.stats.connects["timeout"] += 1
-        self._abort()
+        self.abort()
 
     def _frame(self, frame: Frame) -> bool:
         """Frames need not be aligned with packets [MQTT-6.0.0-2]; only binary ones carry MQTT [MQTT-6.0.0-1].
@@ -190,10 +200,6 @@ class WebSocketTransport(asyncio.Protocol):
                 transport.write(data)
         if self._protocol.close_expected() or self._protocol.parser_exc is not None:  # nothing is read any more
             transport.close()
-
-    def _abort(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()
 
 
 async def serve_websocket(

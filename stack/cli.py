@@ -65,7 +65,7 @@ def up_command(
     port_base: Annotated[
         int | None,
         typer.Option(
-            "--port-base", metavar="N", help="Listen on N to N+8 instead of the default ports. [PABAL_PORT_BASE]"
+            "--port-base", metavar="N", help="Listen on N to N+10 instead of the default ports. [PABAL_PORT_BASE]"
         ),
     ] = None,
     no_fcm: Annotated[
@@ -136,10 +136,13 @@ def status(state: StateOption = None, as_json: JsonOption = False) -> None:
         table.add_row(name, str(pid), *_usage(pid))
     console = Console()
     console.print(table)
-    console.print(
-        f"\nMQTT {found['mqtt_host']}:{found['mqtt_port']}   WebSocket {found['ws_url']}   API {found['api']}",
-        soft_wrap=True,
-    )
+    addresses = {
+        "MQTT": f"{found['mqtt_host']}:{found['mqtt_port']}",
+        "WebSocket": found["ws_url"],
+        **up.secure_rows(found),
+        "API": found["api"],
+    }
+    console.print("\n" + "   ".join(f"{name} {where}" for name, where in addresses.items()), soft_wrap=True)
 
 
 @app.command()

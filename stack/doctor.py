@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import ssl
 import stat
 import sys
 import threading
@@ -140,6 +141,20 @@ def _running(state: State, found: StackFile) -> Iterator[Check]:
     yield sign_in.check()
     yield sign_in.mqtt("broker TCP", "tcp")
     yield sign_in.mqtt("broker WebSocket", "websockets")
+    yield from _secure(found, sign_in)
+
+
+def _secure(found: StackFile, sign_in: SignIn) -> Iterator[Check]:
+    """Over TLS, whose certificate must be the one in the file and must be valid now; its names are for those outside."""
+    tls = found["tls"]
+    if tls is None:
+        return
+    urls = {"broker TLS": tls["mqtts_url"], "broker secure WebSocket": tls["wss_url"]}
+    for name, url in urls.items():
+        if url is not None and tls["clients_show_certificates"]:
+            yield Check(name, f"{url} not tried: clients have to show a certificate")
+        elif url is not None:
+            yield sign_in.secure(name, url, tls["certificate"])
 
 
 def _process(state: State, name: str, pid: int) -> Check:
@@ -194,15 +209,33 @@ class SignIn:
         tcp = transport == "tcp"
         host, port = (self._found["mqtt_host"], self._found["mqtt_port"]) if tcp else (url.hostname, url.port)
         where = f"{host}:{port}" if tcp else self._found["ws_url"]
+        return self._connects(name, where, str(host), int(port or 0), transport)
+
+    def secure(self, name: str, where: str, certificate: str) -> Check:
+        """The same over TLS, with whoever holds the key of `certificate` and with nobody else."""
+        url = urlsplit(where)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        try:
+            context.load_verify_locations(certificate)
+        except OSError as error:
+            return Check(name, f"{certificate} can't be read: {error.strerror or error}", "see PABAL_BROKER_TLS_CERT")
+        transport = "websockets" if url.scheme == "wss" else "tcp"
+        return self._connects(name, where, str(url.hostname), int(url.port or 0), transport, context)
+
+    def _connects(
+        self, name: str, where: str, host: str, port: int, transport: Any, tls: ssl.SSLContext | None = None
+    ) -> Check:
         if self._token is None:
             return Check(name, "not tried: nobody could sign in", "mend the sign-in first")
-        reason = _connack(str(host), int(port or 0), transport, self._handle, self._token)
+        reason = _connack(host, port, transport, self._handle, self._token, tls)
         if reason == "Success":
             return Check(name, f"{where} let {self._handle} in")
         return Check(name, f"{where}: {reason}", "see the log of the broker")
 
 
-def _connack(host: str, port: int, transport: Any, handle: str, token: str) -> str:
+def _connack(host: str, port: int, transport: Any, handle: str, token: str, tls: ssl.SSLContext | None) -> str:
     """The reason of the CONNACK, or what came instead of one."""
     answered = threading.Event()
     reasons = ["no CONNACK in time"]
@@ -219,12 +252,16 @@ def _connack(host: str, port: int, transport: Any, handle: str, token: str) -> s
         transport=transport,
     )
     client.ws_set_options(path="/mqtt")
+    if tls is not None:
+        client.tls_set_context(tls)
     client.username_pw_set(handle, token)
     client.on_connect = on_connect
     try:
         client.connect(host, port)
         client.loop_start()
         answered.wait(MQTT_SECONDS)
+    except ssl.SSLCertVerificationError as error:
+        return f"its certificate: {error.verify_message}"
     except OSError as error:
         return f"no connection: {error.strerror or type(error).__name__}"
     finally:

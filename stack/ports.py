@@ -11,6 +11,10 @@
 | mongo | 27117 | B+6 | PABAL_MONGO_BIND |
 | valkey | 6479 | B+7 | PABAL_VALKEY_BIND |
 | fcm | 8099 | B+8 | PABAL_FCM_BIND |
+| mqtts | 8883 | B+9 | PABAL_BROKER_TLS |
+| wss | 8084 | B+10 | PABAL_BROKER_WSS |
+
+The last two are taken only by a stack that has a certificate (PABAL_BROKER_TLS_CERT).
 """
 
 from __future__ import annotations
@@ -45,6 +49,8 @@ TABLE = (
     Port("mongo", 27117, "PABAL_MONGO_BIND", "mongod"),
     Port("valkey", 6479, "PABAL_VALKEY_BIND", "Valkey"),
     Port("fcm", 8099, "PABAL_FCM_BIND", "FCM emulator"),
+    Port("mqtts", 8883, "PABAL_BROKER_TLS", "MQTT over TLS"),
+    Port("wss", 8084, "PABAL_BROKER_WSS", "MQTT over secure WebSocket, path /mqtt"),
 )
 
 LAST_PORT = 65_535
@@ -172,7 +178,7 @@ def free_port_base() -> int:
 
     The first try is a random one, so that two programs that ask at the same time rarely get the same.
     """
-    bases = range(20_000, 32_000, 10)
+    bases = range(20_000, 32_000, len(TABLE))
     start = secrets.randbelow(len(bases))
     for base in itertools.chain(bases[start:], bases[:start]):
         if all(can_bind(Address("127.0.0.1", port)) for port in shifted(base).values()):

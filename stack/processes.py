@@ -18,7 +18,7 @@ from pathlib import Path
 from stack import probes, servers
 from stack.ports import Address
 from stack.probes import Probe
-from stack.settings import StackSettings
+from stack.settings import SECURE, StackSettings
 from stack.state import State
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -63,6 +63,8 @@ class Plan:
     Attributes:
         binds: where they listen, per name of the port table.
         addresses: where clients on this machine reach them, per name of the port table.
+        certificate: what the broker shows over TLS; None when it speaks none.
+        clients_show_certificates: whether its clients have to show one as well.
     """
 
     specs: tuple[ProcessSpec, ...]
@@ -71,10 +73,12 @@ class Plan:
     mongo_url: str
     valkey_url: str
     fcm: bool
+    certificate: Path | None = None
+    clients_show_certificates: bool = False
 
     def ports(self) -> set[str]:
         """The names of the port table that this stack listens on."""
-        needed = {"mqtt", "ws", "api", "broker_http", "bridge_http", "worker_http"}
+        needed = {"mqtt", "ws", "api", "broker_http", "bridge_http", "worker_http", *SECURE} & set(self.binds)
         return needed | ({"mongo", "valkey", "fcm"} & {_PORT_OF.get(spec.name, "") for spec in self.specs})
 
 
@@ -97,7 +101,17 @@ def plan(settings: StackSettings, state: State) -> Plan:
         specs.append(_fcm(settings, state))
     env = _Environment(settings, state, mongo_url, valkey_url)
     specs.extend(_processes(env, tuple(spec.name for spec in specs)))
-    return Plan(tuple(specs), binds, addresses, mongo_url, valkey_url, settings.fcm)
+    certificate = None if settings.broker_tls_cert is None else settings.broker_tls_cert.absolute()
+    return Plan(
+        tuple(specs),
+        binds,
+        addresses,
+        mongo_url,
+        valkey_url,
+        settings.fcm,
+        certificate,
+        settings.clients_show_certificates(),
+    )
 
 
 def _servers(settings: StackSettings, state: State, mongo_url: str, valkey_url: str) -> list[ProcessSpec]:
@@ -158,12 +172,29 @@ class _Environment:
     def broker(self) -> dict[str, str]:
         return {
             **self.common,
+            **self._tls(),
             **self._directories("services"),
             "PABAL_BROKER_TCP": str(self.bind["mqtt"]),
             "PABAL_BROKER_WS": str(self.bind["ws"]),
             "PABAL_BROKER_HTTP": str(self.bind["broker_http"]),
             "PABAL_BROKER_STATE": str(self.state.directory("broker") / "sessions"),
             "PABAL_BROKER_ADMIN_SECRET_FILE": str(self.state.broker_admin),
+        }
+
+    def _tls(self) -> dict[str, str]:
+        """Files by their whole path: the broker stands in another directory than whoever named them."""
+        settings = self.settings
+        if settings.broker_tls_cert is None:
+            return {}
+        files = {
+            "PABAL_BROKER_TLS_CERT": settings.broker_tls_cert,
+            "PABAL_BROKER_TLS_KEY": settings.broker_tls_key,
+            "PABAL_BROKER_TLS_CLIENT_CA": settings.broker_tls_client_ca,
+        }
+        return {
+            "PABAL_BROKER_TLS": str(self.bind.get("mqtts", "")),
+            "PABAL_BROKER_WSS": str(self.bind.get("wss", "")),
+            **{name: str(file.absolute()) for name, file in files.items() if file is not None},
         }
 
     def bridge(self) -> dict[str, str]:

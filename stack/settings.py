@@ -19,9 +19,16 @@ def _address(value: object) -> object:
 Bind = Annotated[Address, NoDecode, BeforeValidator(_address)]
 """`host:port`."""
 
+OptionalBind = Annotated[Address | None, NoDecode, BeforeValidator(lambda value: _address(value) if value else None)]
+"""The same; empty for not at all."""
+
 
 def _default(name: str) -> Address:
     return next(Address("127.0.0.1", port.default) for port in ports.TABLE if port.name == name)
+
+
+SECURE = ("mqtts", "wss")
+"""Names in the port table that need a certificate."""
 
 
 class StackSettings(BaseSettings):
@@ -33,6 +40,8 @@ class StackSettings(BaseSettings):
         mongo_url: a replica set that runs elsewhere; None starts a mongod of our own.
         valkey_url: a Valkey or Redis that runs elsewhere; None starts one of our own.
         mongo_cache_gb: GiB of WiredTiger's cache.
+        broker_tls_cert, broker_tls_key, broker_tls_client_ca, broker_tls_client_cert: as the broker's own settings; with a
+            certificate it listens on `broker_tls` and `broker_wss` too.
         fcm: start the FCM emulator and send pushes to it; otherwise PABAL_FCM_* of the environment stand.
     """
 
@@ -57,6 +66,12 @@ class StackSettings(BaseSettings):
     mongo_bind: Bind = _default("mongo")
     valkey_bind: Bind = _default("valkey")
     fcm_bind: Bind = _default("fcm")
+    broker_tls: OptionalBind = _default("mqtts")
+    broker_wss: OptionalBind = _default("wss")
+    broker_tls_cert: Path | None = None
+    broker_tls_key: Path | None = None
+    broker_tls_client_ca: Path | None = None
+    broker_tls_client_cert: Literal["off", "optional", "required"] | None = None
 
     @field_validator("mongo_bind", "valkey_bind", "fcm_bind")
     @classmethod
@@ -65,14 +80,22 @@ class StackSettings(BaseSettings):
             raise ValueError("the servers of a stack ask for no password: they listen on loopback only")
         return address
 
+    def clients_show_certificates(self) -> bool:
+        """Whether a client has to show a certificate to connect over TLS."""
+        mode = self.broker_tls_client_cert
+        return mode == "required" or (mode is None and self.broker_tls_client_ca is not None)
+
     def addresses(self) -> dict[str, Address]:
-        """Address per name of the port table.
+        """Address per name of the port table; those for TLS only with a certificate, and unless they are switched off.
 
         Raises:
             BadPortBase: `port_base` leaves no room for the ports.
         """
         settings = {port.name: port.setting.removeprefix("PABAL_").lower() for port in ports.TABLE}
-        found: dict[str, Address] = {name: getattr(self, setting) for name, setting in settings.items()}
+        every: dict[str, Address | None] = {name: getattr(self, setting) for name, setting in settings.items()}
+        if self.broker_tls_cert is None:
+            every |= dict.fromkeys(SECURE)
+        found = {name: address for name, address in every.items() if address is not None}
         if self.port_base is None:
             return found
         shifted = ports.shifted(self.port_base)

@@ -21,6 +21,18 @@ from pathlib import Path
 from typing import TypedDict
 
 
+class SecureFile(TypedDict):
+    """Of `stack.json`: where the broker speaks TLS, None where it doesn't.
+
+    `certificate` is the path of what it shows; `clients_show_certificates` whether they have to.
+    """
+
+    mqtts_url: str | None
+    wss_url: str | None
+    certificate: str
+    clients_show_certificates: bool
+
+
 class StackFile(TypedDict):
     """`stack.json`. Addresses are those that a client on this machine connects to; times are ISO 8601, UTC."""
 
@@ -28,6 +40,7 @@ class StackFile(TypedDict):
     mqtt_host: str
     mqtt_port: int
     ws_url: str
+    tls: SecureFile | None
     mongo_url: str
     valkey_url: str
     processes: dict[str, int]

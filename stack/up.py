@@ -20,7 +20,7 @@ from stack.keeper import StackFailed
 from stack.ports import Address
 from stack.processes import Plan
 from stack.settings import StackSettings
-from stack.state import StackFile, State, write_stack
+from stack.state import SecureFile, StackFile, State, write_stack
 from stack.supervisor import Supervisor
 
 RELEASE_SECONDS = 5.0
@@ -110,6 +110,7 @@ def describe(plan: Plan, state: State, pids: dict[str, int], started_at: datetim
         "mqtt_host": at["mqtt"].host,
         "mqtt_port": at["mqtt"].port,
         "ws_url": f"ws://{at['ws']}/mqtt",
+        "tls": _secure(plan),
         "mongo_url": plan.mongo_url,
         "valkey_url": plan.valkey_url,
         "processes": pids,
@@ -121,11 +122,24 @@ def describe(plan: Plan, state: State, pids: dict[str, int], started_at: datetim
     }
 
 
+def _secure(plan: Plan) -> SecureFile | None:
+    at, certificate = plan.addresses, plan.certificate
+    if certificate is None:
+        return None
+    return {
+        "mqtts_url": f"mqtts://{at['mqtts']}" if "mqtts" in at else None,
+        "wss_url": f"wss://{at['wss']}/mqtt" if "wss" in at else None,
+        "certificate": str(certificate),
+        "clients_show_certificates": plan.clients_show_certificates,
+    }
+
+
 def _greet(console: Console, found: StackFile) -> None:
     console.print("\n[bold green]Pabal is up.[/] Ctrl-C ends it.\n", highlight=False)
     rows = {
         "MQTT": f"{found['mqtt_host']}:{found['mqtt_port']}",
         "WebSocket": found["ws_url"],
+        **secure_rows(found),
         "API": f"{found['api']}  (described at {found['api']}/openapi.json)",
         "MongoDB": found["mongo_url"],
         "Valkey": found["valkey_url"],
@@ -135,6 +149,13 @@ def _greet(console: Console, found: StackFile) -> None:
     }
     summary(console, rows)
     console.print(f"\nTry this in another terminal: {_pabal(found, 'demo')}\n", highlight=False, soft_wrap=True)
+
+
+def secure_rows(found: StackFile) -> dict[str, str]:
+    """What to call the addresses with TLS, and where they are: none of them, without a certificate."""
+    tls = found["tls"]
+    urls = {} if tls is None else {"MQTT, TLS": tls["mqtts_url"], "WebSocket, TLS": tls["wss_url"]}
+    return {name: url for name, url in urls.items() if url is not None}
 
 
 def _pabal(found: StackFile, command: str) -> str:

@@ -81,12 +81,13 @@ class Person:
 def test_stack_json_says_what_runs_where(stack: RunningStack) -> None:
     info = stack.refresh()
     assert set(info) == {
-        *("api", "mqtt_host", "mqtt_port", "ws_url", "mongo_url", "valkey_url", "processes"),
+        *("api", "mqtt_host", "mqtt_port", "ws_url", "tls", "mongo_url", "valkey_url", "processes"),
         *("fcm_url", "credentials", "state", "started_at", "metrics"),
     }
     assert list(info["processes"]) == PROCESSES
     assert all(alive(pid) for pid in info["processes"].values())
     assert info["ws_url"].endswith("/mqtt")
+    assert info["tls"] is None
     assert info["state"] == str(stack.state.root)
     assert json.loads(Path(info["credentials"]).read_text()) == stack.credentials
     assert datetime.fromisoformat(info["started_at"]).utcoffset() is not None

@@ -79,6 +79,7 @@ class Wire:
     peer = "192.0.2.1:1"
     certificate: str | None = None
     tls = None
+    unsent = 0
 
     def __init__(self) -> None:
         self.written = bytearray()
@@ -92,6 +93,8 @@ class Wire:
     def close(self) -> None:
         """Closed."""
         self.closed = True
+
+    abort = close
 
     def pause(self) -> None:
         """Nothing is read anyway but what the script says."""

@@ -111,6 +111,7 @@ class Socket:
         self.kept: list[Packet] = []
         self.closed = False
         self.paused = False
+        self.unsent = 0
         self.connection: Connection = house.broker.connect(self)
 
     # ---- the broker's side
@@ -121,6 +122,10 @@ class Socket:
 
     def close(self) -> None:
         self.closed = True
+
+    def abort(self) -> None:
+        self.closed = True
+        self.unsent = 0
 
     def pause(self) -> None:
         self.paused = True

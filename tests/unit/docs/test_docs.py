@@ -178,7 +178,7 @@ def test_every_setting_that_is_named_exists(path: Path) -> None:
 
 def test_operations_has_the_port_table() -> None:
     section = _doc("operations.md").split("\n## Ports", 1)[1].split("\n## ", 1)[0]
-    table = re.findall(r"^\| .+ \| (\d+) \| B\+(\d) \| `(\w+)` \|$", section, re.MULTILINE)
+    table = re.findall(r"^\| .+ \| (\d+) \| B\+(\d+) \| `(\w+)` \|$", section, re.MULTILINE)
     assert table == [(str(port.default), str(offset), port.setting) for offset, port in enumerate(ports.TABLE)]
 
 

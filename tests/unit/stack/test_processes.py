@@ -19,7 +19,7 @@ def state(tmp_path: Path) -> State:
 def binaries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(servers, "find_mongod", lambda: Path("/bin/mongod"))
     monkeypatch.setattr(servers, "find_valkey", lambda: Path("/bin/valkey-server"))
-    for name in ("PABAL_MONGO_URL", "PABAL_VALKEY_URL"):
+    for name in ("PABAL_MONGO_URL", "PABAL_VALKEY_URL", "PABAL_BROKER_TLS_CERT", "PABAL_BROKER_TLS_KEY"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -112,3 +112,27 @@ def test_servers_listen_on_loopback_and_keep_no_more_than_they_should(state: Sta
     assert "--bind 127.0.0.1" in valkey
     assert "--appendonly no" in valkey
     assert "--maxmemory-policy volatile-lru" in valkey
+
+
+def test_with_a_certificate_the_broker_speaks_tls_too(
+    state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    files = {"broker_tls_cert": Path("chain.pem"), "broker_tls_key": Path("key.pem")}
+    plan = processes.plan(StackSettings(port_base=21000, **files), state)
+    env = by_name(plan)["broker"].env
+    assert (env["PABAL_BROKER_TLS"], env["PABAL_BROKER_WSS"]) == ("127.0.0.1:21009", "127.0.0.1:21010")
+    assert env["PABAL_BROKER_TLS_CERT"] == str(tmp_path / "chain.pem"), "children run in another directory"
+    assert env["PABAL_BROKER_TLS_KEY"] == str(tmp_path / "key.pem")
+    assert plan.ports() >= {"mqtts", "wss"}
+    assert plan.certificate == tmp_path / "chain.pem"
+    one = processes.plan(StackSettings(broker_wss=None, **files), state)
+    assert by_name(one)["broker"].env["PABAL_BROKER_WSS"] == ""
+    assert "wss" not in one.ports()
+
+
+def test_without_a_certificate_it_does_not(state: State) -> None:
+    plan = processes.plan(StackSettings(), state)
+    assert not plan.ports() & {"mqtts", "wss"}
+    assert not any(name.startswith("PABAL_BROKER_TLS") for name in by_name(plan)["broker"].env)
+    assert plan.certificate is None
