@@ -86,7 +86,8 @@ class Wills:
     def _send(self, session: Session, identity: Identity, will: Will) -> None:
         packet = Publish(will.topic, will.payload, will.qos, will.retain, properties=will.properties)
         publisher, now = session.client_id, self._core.clock()
-        message = make_message(packet, publisher=publisher, service=identity.service, now=now)
+        stamps = self._core.stamps
+        message = make_message(packet, publisher=publisher, service=identity.service, now=now, stamps=stamps)
         if self._ingest.wants(will.topic):
             self._ingest.forward_will(session, message)
         else:
