@@ -253,6 +253,7 @@ class Broker:
 
     def _drop(self, session: Session) -> None:
         """Forget a session; what it had of shared subscriptions goes to other members."""
+        self.wills.session_ends(session)
         self.router.redistribute(session)
         self.core.drop_session(session)
 

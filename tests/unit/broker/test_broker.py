@@ -67,6 +67,21 @@ async def test_a_will_is_due_after_its_delay_or_with_the_session(
     assert await watcher.payloads() == [b"will"]
 
 
+async def test_a_delayed_will_is_due_when_a_clean_start_ends_its_session(house: House) -> None:
+    """5.0 §3.1.3.2.2: and only then, not once more after its delay."""
+    watcher = await house.client("user2")
+    await watcher.subscribe(f"chats/{CHAT}/typing/+")
+    will = Will(f"chats/{CHAT}/typing/user1", b"will", properties={"will_delay_interval": 30})
+    one = await house.client("user1", clean=False, properties=STAYS, will=will)
+    one.vanish()
+    assert await watcher.payloads() == []
+    again = await house.client("user1", clean=True, properties=STAYS)
+    assert await watcher.payloads() == [b"will"]
+    again.put(Disconnect())
+    house.tick(70)
+    assert await watcher.payloads() == []
+
+
 async def test_a_will_expires_counted_from_its_publication(house: House) -> None:
     watcher = await house.client("user2", properties=STAYS, clean=False)
     await watcher.subscribe(f"chats/{CHAT}/typing/+")
