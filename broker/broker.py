@@ -307,7 +307,7 @@ class Broker:
             if connection.identity.id == principal or (grants and connection.identity.grant in grants)
         ]
         for connection in chosen:
-            connection.close(reason)
+            connection.close(reason, "the sign-in has ended, or the account is closed or banned")
         return len(chosen)
 
     # ---- time

@@ -223,7 +223,7 @@ class Connection:
         except Exception:
             # One client's packet must never take the others' connections with it.
             log.exception("connection.failed", client_id=self.session.client_id, peer=self._transport.peer)
-            self.close(Reason.UNSPECIFIED_ERROR)
+            self.close(Reason.UNSPECIFIED_ERROR, "an error of the broker's own")
         if self.alive and self._decoder.failure is not None:
             self._violated(self._decoder.failure)
 
@@ -240,7 +240,7 @@ class Connection:
             self._violated(violation)
         except Exception:
             log.exception("connection.failed", client_id=self.session.client_id, peer=self._transport.peer)
-            self.close(Reason.UNSPECIFIED_ERROR)
+            self.close(Reason.UNSPECIFIED_ERROR, "an error of the broker's own")
         self._task = None
         self.resume("busy")
         waiting, self._waiting = self._waiting, deque()
