@@ -32,7 +32,7 @@ class Admission:
     def admits(self, address: str) -> bool:
         """Whether one more socket from this address is let in; it is counted either way."""
         core = self._core
-        if core.draining or len(core.open) + self.shaking >= core.limits.connections:
+        if len(core.open) + self.shaking >= core.limits.connections:
             core.stats.connects["too_many"] += 1
             return False
         if not self._take(address):

@@ -39,9 +39,6 @@ from chat.topics import INGEST_FILTERS
 
 log = structlog.get_logger("broker")
 
-DRAIN_SECONDS = 0.3
-"""How long the last bytes (a DISCONNECT for each client) have to get out before the process ends."""
-
 
 class NotLoopback(ValueError):
     """An open broker was to listen where others can reach it."""
@@ -177,9 +174,12 @@ async def _listen(stack: AsyncExitStack, broker: Broker, listening: Listening) -
     await listeners.start()
 
     async def stop() -> None:
+        leaving = listening.leaving
+        if not leaving.server_reference:
+            listeners.close()
+        broker.drain(leaving.server_reference)
+        await asyncio.sleep(leaving.seconds)
         listeners.close()
-        broker.drain()
-        await asyncio.sleep(DRAIN_SECONDS)
 
     stack.push_async_callback(stop)
 

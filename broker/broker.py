@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 import structlog
 
 from broker.admission import Admission
-from broker.connection import Connection
+from broker.connect_checks import assigned_client_id, check_will
+from broker.connection import Connection, State
 from broker.core import Core
 from broker.doubts import Doubts, identity_of
 from broker.ingest import Ingest
@@ -18,14 +18,13 @@ from broker.limits import Limits
 from broker.marks import Marks
 from broker.policy import Action, Identity, Login, LoginRefused, Policy, Undecided
 from broker.presence import PresenceEvents, PresenceSink
-from broker.publishing import valid_payload, valid_response_topic
 from broker.router import Router
 from broker.sys_topics import SysTopics
 from broker.transport import Transport
 from broker.wills import Wills
-from mqtt.codec import V5, V311, encode
+from mqtt.codec import V5, encode_within
 from mqtt.messages import Message
-from mqtt.packets import ConnAck, Connect, Properties, Will
+from mqtt.packets import ConnAck, Connect, Properties
 from mqtt.reasons import Reason
 from mqtt.session import Session
 
@@ -61,6 +60,7 @@ class Broker:
         clock: Callable[[], float] | None = None,
     ) -> None:
         self.core = Core(policy, limits, clock or asyncio.get_running_loop().time)
+        self.core.stamps = bool(ingest_filters)
         self.router = Router(self.core)
         self.ingest = Ingest(self.core, self.router, ingest_filters)
         self.marks = Marks(self.core, self.router)
@@ -71,21 +71,25 @@ class Broker:
         self.doubts = Doubts(self.core, self.router, self._revoke, self.spawn)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._ended: dict[str, float] = {}
+        self._server_reference = ""
 
     # ---- connections
 
     def connect(self, transport: Transport) -> Connection:
         """A socket was opened."""
         connection = Connection(self, transport)
-        if len(self.core.open) > self.core.limits.connections or self.core.draining:
+        if len(self.core.open) > self.core.limits.connections:
             self.core.stats.connects["too_many"] += 1
             connection.close(Reason.SERVER_BUSY)
         return connection
 
     async def login(self, connection: Connection, connect: Connect) -> None:
         """Let a client in or not. Nothing of an existing session is touched before its owner has proved who they are."""
+        if self.core.draining:
+            self._send_away(connection)
+            return
         try:
-            assigned = self._assigned(connect, connection.certificate)
+            assigned = assigned_client_id(connect, connection.certificate)
             login = Login(
                 connect.client_id,
                 connect.username,
@@ -95,39 +99,13 @@ class Broker:
                 connection.tls,
             )
             identity = await self.core.policy.login(login)
-            await self._check_will(identity, connect.will)
+            await check_will(self.core, identity, connect.will)
             if connection.alive:
                 await self._open(connection, connect, identity, assigned=assigned)
         except LoginRefused as refusal:
             self.refuse(connection, Reason(refusal.reason), refusal.detail)
         except Undecided:
             self.refuse(connection, Reason.SERVER_UNAVAILABLE, "rights can't be checked now: try again")
-
-    def _assigned(self, connect: Connect, certificate: str | None) -> str | None:
-        """The client id that we choose for a client that brought none [MQTT-3.1.3-6, -7]."""
-        if "authentication_method" in connect.properties:
-            raise LoginRefused(Reason.BAD_AUTHENTICATION_METHOD, "enhanced authentication is not offered")
-        if connect.client_id:
-            return None
-        if connect.version == V311 and not connect.clean_start:  # 3.1.1 [MQTT-3.1.3-8]
-            raise LoginRefused(Reason.CLIENT_IDENTIFIER_NOT_VALID, "a session that stays needs a client id")
-        name = connect.username or certificate or "anonymous"
-        connect.client_id = f"{name}:auto-{secrets.token_hex(8)}"
-        return connect.client_id
-
-    async def _check_will(self, identity: Identity, will: Will | None) -> None:
-        if will is None:
-            return
-        limits = self.core.limits
-        if len(will.topic) > limits.topic_length or will.topic.count("/") >= limits.topic_levels:
-            raise LoginRefused(Reason.TOPIC_NAME_INVALID, "the will's topic is too long or too deep")
-        if not valid_response_topic(will.properties):
-            raise LoginRefused(Reason.TOPIC_NAME_INVALID, "the will's response topic holds a wildcard")
-        if not valid_payload(will.properties, will.payload):
-            raise LoginRefused(Reason.PAYLOAD_FORMAT_INVALID, "the will's payload is not the UTF-8 that it says it is")
-        (granted,) = await self.core.policy.decide(Action.PUBLISH, [(identity, will.topic)])
-        if not granted:
-            raise LoginRefused(Reason.NOT_AUTHORIZED, "not authorized to publish the will")
 
     async def _open(
         self, connection: Connection, connect: Connect, identity: Identity, *, assigned: str | None
@@ -164,7 +142,8 @@ class Broker:
         connection.opened_as(identity, session, connect)
         self.wills.made(session, identity, connect.will)
         connection.keep_alive = self._keep_alive(connect)
-        connection.answer(ConnAck(resumed, Reason.SUCCESS, self._connack_properties(connect, session, assigned)))
+        connack = ConnAck(resumed, Reason.SUCCESS, self._connack_properties(connect, session, assigned))
+        connection.answer(connack)
         core.stats.connects["success"] += 1
         core.regroup(session)
         if session.shared:
@@ -173,6 +152,11 @@ class Broker:
         if identity.announce:
             self.presence.connected(identity.id, client_id)
         log.debug("client.connected", client_id=client_id, version=connect.version, resumed=resumed)
+        if not encode_within(connack, connect.version, connection.max_packet):
+            # It was not sent [MQTT-3.1.2-25], and before it nothing else may be [MQTT-3.2.0-1].
+            log.info("client.too_small", client_id=client_id, max_packet=connection.max_packet)
+            connection.will = None
+            connection.lost()
 
     async def _recheck(self, session: Session, identity: Identity) -> None:
         """Before a session is resumed: its subscriptions must still be granted, whatever was missed meanwhile (P5)."""
@@ -231,8 +215,7 @@ class Broker:
         """Answer a CONNECT with no, and close."""
         self.core.stats.connects[reason.name.lower()] += 1
         log.info("client.refused", peer=connection.peer, reason=reason.name.lower(), detail=detail)
-        properties: Properties = {"reason_string": detail} if connection.version == V5 else {}
-        connection.refuse(encode(ConnAck(False, reason, properties), connection.version))
+        connection.refuse(reason, detail)
 
     def left(self, connection: Connection, *, publish_will: bool) -> None:
         """A connection that was open is over."""
@@ -270,6 +253,7 @@ class Broker:
 
     def _drop(self, session: Session) -> None:
         """Forget a session; what it had of shared subscriptions goes to other members."""
+        self.wills.session_ends(session)
         self.router.redistribute(session)
         self.core.drop_session(session)
 
@@ -323,7 +307,7 @@ class Broker:
             if connection.identity.id == principal or (grants and connection.identity.grant in grants)
         ]
         for connection in chosen:
-            connection.close(reason)
+            connection.close(reason, "the sign-in has ended, or the account is closed or banned")
         return len(chosen)
 
     # ---- time
@@ -346,12 +330,28 @@ class Broker:
                 self.core.stats.dropped["slow_consumer_disconnected"] += 1
                 connection.close(Reason.QUOTA_EXCEEDED, "what was sent has not been read for too long")
 
-    def drain(self) -> None:
-        """Shut down: tell every client (5.0 §4.13.1, reason 0x8B), keep their sessions' will unsent."""
+    def drain(self, server_reference: str = "") -> None:
+        """Shut down: tell every client (reason 0x8B), keep their sessions' will unsent, let nobody in any more.
+
+        Args:
+            server_reference: where clients shall go instead (5.0 §4.11): MQTT 5 gets it with reason 0x9C.
+        """
         self.core.draining = True
+        self._server_reference = server_reference
+        reason = Reason.USE_ANOTHER_SERVER if server_reference else Reason.SERVER_SHUTTING_DOWN
         for connection in list(self.core.open):
             connection.will = None
-            connection.close(Reason.SERVER_SHUTTING_DOWN)
+            if connection.state is State.LOGIN:
+                self._send_away(connection)
+            elif connection.state is State.OPEN:
+                connection.close(reason, "the broker is being stopped", server_reference=server_reference)
+
+    def _send_away(self, connection: Connection) -> None:
+        """A CONNECT while we leave: nothing is looked up, and the answer is no."""
+        reference = self._server_reference
+        reason = Reason.USE_ANOTHER_SERVER if reference else Reason.SERVER_UNAVAILABLE
+        self.core.stats.connects["draining"] += 1
+        connection.refuse(reason, "the broker is being stopped", server_reference=reference)
 
     # ---- tasks
 

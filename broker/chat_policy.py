@@ -9,7 +9,7 @@ import msgspec
 from broker.policy import Action, Identity, Login, LoginRefused, Notice, Undecided
 from chat import permissions, topics
 from chat.envelopes import Reject, encode
-from chat.errors import Unauthenticated, Unavailable
+from chat.errors import Forbidden, Unauthenticated, Unavailable
 from chat.ids import is_device, is_service, owns_client_id
 from chat.models import Principal, PrincipalKind
 from chat.permissions import Facts, Need
@@ -125,8 +125,8 @@ class ChatPolicy:
             message_id = msgspec.json.decode(payload, type=_Id).id
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             message_id = None
-        reject = Reject(code="forbidden", reason=reason, id=message_id, chat=parsed.scope)
-        return Notice(topics.inbox(identity.id), encode(reject))
+        reject = Reject(code=Forbidden.code, reason=reason, id=message_id, chat=parsed.scope)
+        return Notice(topics.inbox(identity.id), encode(reject), reject.code)
 
     async def welcome(self, principals: Collection[str]) -> set[str]:
         """One query for users, one for devices."""

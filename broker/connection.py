@@ -13,18 +13,20 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 
+from broker.core import DROP_NAMES
+from broker.explain import explained
+from broker.handlers import HANDLERS
 from broker.policy import Action, Identity
-from broker.publishing import acknowledged, acknowledged_all, completed, publish, received, released, settle
-from broker.subscribing import subscribe, unsubscribe
+from broker.publishing import settle
 from broker.transport import Transport
 from mqtt.aliases import ReceivedAliases
-from mqtt.codec import V5, Decoder, encode, encode_within
+from mqtt.codec import V5, Decoder, encode_within
+from mqtt.outgoing import Outcome
 from mqtt.packets import (
-    Auth,
     ConnAck,
     Connect,
     Disconnect,
@@ -32,19 +34,10 @@ from mqtt.packets import (
     PingReq,
     PingResp,
     Properties,
-    PubAck,
     PubAcks,
-    PubComp,
-    Publish,
-    PubRec,
-    PubRel,
-    SubAck,
-    Subscribe,
-    UnsubAck,
-    Unsubscribe,
     Will,
 )
-from mqtt.reasons import ProtocolViolation, Reason, malformed, protocol_error
+from mqtt.reasons import ProtocolViolation, Reason, protocol_error
 from mqtt.session import Session
 
 if TYPE_CHECKING:
@@ -62,7 +55,7 @@ class State(Enum):
     CLOSED = auto()
 
 
-_OPEN, _CLOSED = State.OPEN, State.CLOSED
+_LOGIN, _OPEN, _CLOSED = State.LOGIN, State.OPEN, State.CLOSED
 """For what is asked per packet: a global takes 6 ns, a member of an enum 50."""
 
 
@@ -83,7 +76,8 @@ class Connection:
         vouching: how many answers wait for the disk.
         unreleased: how many of QoS 2 have a PUBREC and await PUBREL.
         last_heard: when bytes last came, seconds of the broker's clock.
-        wants_reasons: whether a PUBACK may carry a reason string and user properties [MQTT-3.1.2-29].
+        wants_reasons: whether an answer may carry a reason string and user properties [MQTT-3.1.2-29].
+        max_packet: largest packet that the client takes, bytes; 0 for any. Valid from LOGIN on.
     """
 
     def __init__(self, broker: Broker, transport: Transport) -> None:
@@ -112,6 +106,7 @@ class Connection:
         self.opened = self.last_heard = self.core.clock()
         self.stalled_since: float | None = None
         self.wants_reasons = True
+        self.max_packet = 0
         self.core.open.add(self)
 
     @property
@@ -142,6 +137,9 @@ class Connection:
             return
         self.last_heard = self.core.now = self.core.clock()
         self.core.stats.bytes_in += len(data)
+        if self.state is _LOGIN:
+            self._decoder.hold(data)  # reading is paused: this is what the transport had read before it knew
+            return
         packets = self._decoder.feed_all(data)
         if self._task is not None:
             self._waiting.extend(packets)
@@ -203,21 +201,22 @@ class Connection:
                 self.last_heard = self.core.clock()
                 self._transport.resume()
 
-    def close(self, reason: Reason, detail: str = "") -> None:
-        """End the connection from our side; MQTT 5 clients are told why [MQTT-3.14.0-1]."""
+    def close(self, reason: Reason, detail: str = "", *, server_reference: str = "") -> None:
+        """End the connection from our side; MQTT 5 clients are told why [MQTT-3.14.0-1], and where else to go."""
         if self.state is State.CLOSED:
             return
         if self.state is State.OPEN:
             self.flush()
             if self.version == V5:
-                properties: Properties = {"reason_string": detail} if detail else {}
-                self._transport.write(encode(Disconnect(reason, properties), V5))
+                properties = explained(detail, server_reference)
+                self._transport.write(encode_within(Disconnect(reason, properties), V5, self.max_packet))
         self._end(publish_will=True)
 
-    def refuse(self, connack: bytes) -> None:
-        """Answer a CONNECT with no, and end."""
+    def refuse(self, reason: Reason, detail: str, *, server_reference: str = "") -> None:
+        """Answer a CONNECT with no, and end [MQTT-3.1.4-2]."""
         if self.alive:
-            self._transport.write(connack)
+            properties = explained(detail, server_reference) if self.version == V5 else {}
+            self._transport.write(encode_within(ConnAck(False, reason, properties), self.version, self.max_packet))
             self._end(publish_will=False)
 
     # ---- packets
@@ -226,7 +225,7 @@ class Connection:
         """Handle packets in order, until one needs an answer from outside."""
         try:
             for position, packet in enumerate(packets):
-                answer = _HANDLERS[type(packet)](self, packet) if self.state is _OPEN else self._first(packet)
+                answer = HANDLERS[type(packet)](self, packet) if self.state is _OPEN else self._first(packet)
                 if answer is not None:
                     rest = list(packets)[position + 1 :]
                     self._wait_for(answer, rest)
@@ -238,7 +237,7 @@ class Connection:
         except Exception:
             # One client's packet must never take the others' connections with it.
             log.exception("connection.failed", client_id=self.session.client_id, peer=self._transport.peer)
-            self.close(Reason.UNSPECIFIED_ERROR)
+            self.close(Reason.UNSPECIFIED_ERROR, "an error of the broker's own")
         if self.alive and self._decoder.failure is not None:
             self._violated(self._decoder.failure)
 
@@ -255,11 +254,12 @@ class Connection:
             self._violated(violation)
         except Exception:
             log.exception("connection.failed", client_id=self.session.client_id, peer=self._transport.peer)
-            self.close(Reason.UNSPECIFIED_ERROR)
+            self.close(Reason.UNSPECIFIED_ERROR, "an error of the broker's own")
         self._task = None
         self.resume("busy")
         waiting, self._waiting = self._waiting, deque()
         if self.state is not State.CLOSED:
+            waiting.extend(self._decoder.feed(b""))  # what came right behind the CONNECT, judged by the client's limits
             self._handle(waiting)
 
     def _violated(self, violation: ProtocolViolation) -> None:
@@ -270,6 +270,8 @@ class Connection:
         if self.state is State.NEW and violation.reason is Reason.UNSUPPORTED_PROTOCOL_VERSION:
             self._transport.write(b"\x20\x02\x00\x01")  # what a 3.1.1 client understands [3.1.1 MQTT-3.1.2-2]
             self._end(publish_will=False)
+        elif violation.connecting == V5:  # may be answered (5.0 §4.13.1), which helps whoever writes a client
+            self.refuse(violation.reason, violation.detail)
         else:
             self.close(violation.reason, violation.detail)
 
@@ -279,6 +281,7 @@ class Connection:
         if self.state is not State.NEW:  # [MQTT-3.1.0-2]
             raise protocol_error("a second CONNECT")
         self.version = packet.version
+        self.max_packet = packet.properties.get("maximum_packet_size", 0)
         self.state = State.LOGIN
         return self.broker.login(self, packet)
 
@@ -295,10 +298,18 @@ class Connection:
             self.receive_maximum = limits.service_receive_maximum
 
     def answer(self, packet: Packet) -> None:
-        """Queue a packet behind what is already to be sent."""
-        self.session.out.append(encode_within(packet, self.version, self.session.max_packet))
+        """Queue a packet behind what is already to be sent; one that the client can't take is dropped [MQTT-3.1.2-25]."""
+        data = encode_within(packet, self.version, self.max_packet)
+        if not data:
+            self.core.stats.dropped[DROP_NAMES[Outcome.TOO_LARGE]] += 1
+            return
+        self.session.out.append(data)
         if not self.session.dirty:
             self.core.touch(self.session)
+
+    def explained(self, detail: str, code: str = "") -> Properties:
+        """Properties of an answer that say why; none for who wants none [MQTT-3.1.2-29] or has 3.1.1."""
+        return explained(detail, code=code) if self.wants_reasons and self.version == V5 else {}
 
     def answer_from_disk(self, packet: Packet, then: Callable[[], None] = lambda: None) -> None:
         """Answer once everything that the answer vouches for is on disk, then do the rest."""
@@ -366,18 +377,6 @@ class Connection:
             self.session.expiry = min(expiry, self.core.limits.session_expiry_max)
         self._end(publish_will=packet.reason != Reason.SUCCESS)  # [MQTT-3.14.4-3]
 
-    def authenticate_again(self, _packet: Auth) -> None:
-        """AUTH: only within an enhanced authentication, which is not offered."""
-        raise protocol_error("no enhanced authentication is under way")
-
-    def unexpected(self, packet: Packet) -> None:
-        """A packet that only servers send."""
-        raise malformed(f"{type(packet).__name__} is not for a server")
-
-    def connect_again(self, _packet: Connect) -> None:
-        """A second CONNECT [MQTT-3.1.0-2]."""
-        raise protocol_error("a second CONNECT")
-
     def _end(self, *, publish_will: bool) -> None:
         if self.state is State.CLOSED:
             return
@@ -393,19 +392,3 @@ class Connection:
 
 _NOBODY = Identity("")
 _NO_SESSION = Session("", "", uid="")
-
-_HANDLERS: dict[type, Callable[[Connection, Any], Awaitable[None] | None]] = {
-    Publish: publish,
-    PubAck: acknowledged,
-    PubAcks: acknowledged_all,
-    PubRec: received,
-    PubRel: released,
-    PubComp: completed,
-    Subscribe: subscribe,
-    Unsubscribe: unsubscribe,
-    PingReq: Connection.ping,
-    Disconnect: Connection.disconnect,
-    Connect: Connection.connect_again,
-    Auth: Connection.authenticate_again,
-    **dict.fromkeys((ConnAck, SubAck, UnsubAck, PingResp), Connection.unexpected),
-}

@@ -58,6 +58,8 @@ class Core:
         self.open: set[Connection] = set()
         """Every connection, also those that have not said who they are."""
         self.unsent = Unsent(self)
+        self.stamps = True
+        """Whether there are services, whose user properties (`broker.router`) nobody else may send."""
         self.draining = False
         self._dirty: list[Session] = []
         self._timers: list[tuple[float, int, Callable[[], None]]] = []

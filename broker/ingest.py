@@ -17,7 +17,9 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from broker.core import Core
+from broker.explain import explained
 from broker.router import INGEST, Router, make_message
+from chat.errors import Unavailable
 from chat.ids import is_device
 from chat.topics import JSON_CONTENT_TYPE
 from mqtt.filters import matches
@@ -142,9 +144,8 @@ class Ingest:
         if origin is None:
             self._core.stats.dropped["no_bridge"] += 1
         elif origin.connection.answers_refusals:
-            origin.connection.settle(
-                origin.packet_id, Reason.QUOTA_EXCEEDED, {"reason_string": "unavailable: no bridge"}
-            )
+            said = explained("unavailable: no bridge", code=Unavailable.code)
+            origin.connection.settle(origin.packet_id, Reason.QUOTA_EXCEEDED, said)
         else:
             self._wait(message, origin)
 
@@ -154,7 +155,8 @@ class Ingest:
         outcome = bridge.deliver(message, qos, core.now, origin=origin)
         self._router.count(bridge, outcome)
         if outcome is not Outcome.SENT and outcome is not Outcome.QUEUED and origin is not None:
-            origin.connection.settle(origin.packet_id, Reason.QUOTA_EXCEEDED, {"reason_string": "unavailable"})
+            said = explained("unavailable", code=Unavailable.code)
+            origin.connection.settle(origin.packet_id, Reason.QUOTA_EXCEEDED, said)
         elif len(bridge.queue) > core.limits.ingest_queue and origin is not None:
             origin.connection.pause("ingest")
             self._paused.add(origin.connection)

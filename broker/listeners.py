@@ -40,8 +40,22 @@ class Addresses:
 
 
 @dataclass(frozen=True, slots=True)
+class Leaving:
+    """How the broker goes.
+
+    Attributes:
+        server_reference: where MQTT 5 clients are sent (5.0 §4.11); empty for nowhere. With one, the broker listens until
+            it is gone, so that it can tell also those who come meanwhile.
+        seconds: how long the last bytes (a DISCONNECT for each client) have to get out before the process ends.
+    """
+
+    server_reference: str = ""
+    seconds: float = 0.3
+
+
+@dataclass(frozen=True, slots=True)
 class Listening:
-    """Where to listen, and what is read anew on SIGHUP.
+    """Where to listen, what is read anew on SIGHUP, and how it ends.
 
     Attributes:
         certificates: None when nothing listens with TLS.
@@ -51,6 +65,7 @@ class Listening:
     addresses: Addresses
     certificates: Certificates | None = None
     limits_file: Path | None = None
+    leaving: Leaving = Leaving()
 
 
 class Listeners:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from broker.listeners import Addresses, Listening
-from broker.settings import BrokerSettings, address
+from broker.listeners import Addresses, Leaving, Listening
+from broker.settings import BrokerSettings, address, server_reference
 from broker.tls import Certificates, TlsError, TlsFiles
 
 _LISTENERS = ("bind", "bind_ws", "bind_tls", "bind_wss")
@@ -31,13 +31,18 @@ def add_listeners(parser: ArgumentParser) -> None:
         choices=["off", "optional", "required"],
         help="whether clients may or must show one (default: required with --client-ca)",
     )
+    parser.add_argument(
+        "--server-reference",
+        metavar="HOST:PORT",
+        help="another server (several: separated by spaces) that MQTT 5 clients are sent to when this one is stopped",
+    )
 
 
 def listening(options: Namespace, settings: BrokerSettings) -> Listening:
     """Where to listen: each option overrides its setting; an open broker listens where options say, if any do.
 
     Raises:
-        ValueError: an address is none, TLS lacks a file, or a file can't be used.
+        ValueError: an address or server reference is none, TLS lacks a file, or a file can't be used.
     """
     only_options = options.open and any(getattr(options, name) for name in _LISTENERS)
 
@@ -54,7 +59,9 @@ def listening(options: Namespace, settings: BrokerSettings) -> Listening:
         origins=settings.broker_ws_origins,
     )
     certificates = Certificates(_files(options, settings)) if addresses.tls or addresses.wss else None
-    return Listening(addresses, certificates, settings.broker_limits_file)
+    reference = options.server_reference if options.server_reference is not None else settings.broker_server_reference
+    leaving = Leaving(server_reference(reference), settings.broker_drain_seconds)
+    return Listening(addresses, certificates, settings.broker_limits_file, leaving)
 
 
 def _files(options: Namespace, settings: BrokerSettings) -> TlsFiles:

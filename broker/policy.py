@@ -91,10 +91,15 @@ class Undecided(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """A message that the policy wants sent to somebody, such as why their publish was refused."""
+    """A message that the policy wants sent to somebody whose publish was refused.
+
+    Attributes:
+        code: the stable code that it gives as the reason; the publisher's PUBACK carries it too.
+    """
 
     topic: str
     payload: bytes
+    code: str
 
 
 class Policy(Protocol):

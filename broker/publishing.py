@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from broker.policy import Action, Undecided
 from broker.router import make_message
 from broker.stats import SAMPLE
+from chat.errors import Unavailable
 from mqtt.codec import V5, V311, encode_within
 from mqtt.filters import is_topic_name
 from mqtt.outgoing import Outgoing
@@ -62,9 +63,9 @@ def _take(connection: Connection, packet: Publish) -> None:
     if stored_first:
         connection.broker.ingest.forward(connection, packet)
         return
-    message = make_message(
-        packet, publisher=connection.session.client_id, service=connection.identity.service, now=connection.core.now
-    )
+    core, publisher = connection.core, connection.session.client_id
+    service = connection.identity.service
+    message = make_message(packet, publisher=publisher, service=service, now=core.now, stamps=core.stamps)
     delivered = stats.delivered
     journal = connection.core.journal
     changes = 0 if journal is None else journal.changes
@@ -77,7 +78,6 @@ def _take(connection: Connection, packet: Publish) -> None:
             return
         _answer(connection, packet.packet_id, packet.qos, reason)
     if not stats.published % SAMPLE:
-        core = connection.core
         stats.time_turn(core.clock, acknowledged=packet.qos > 0, delivered=stats.delivered > delivered, since=core.now)
 
 
@@ -148,8 +148,10 @@ def _publish_unknown(connection: Connection, packet: Publish) -> Awaitable[None]
     """A topic that this connection has not published to before."""
     topic = packet.topic
     limits = connection.core.limits
+    if not topic:  # 5.0 §3.3.2.1; a topic with an alias has been given its name
+        raise protocol_error("neither a topic name nor a topic alias")
     if not is_topic_name(topic) or len(topic) > limits.topic_length or topic.count("/") >= limits.topic_levels:
-        raise ProtocolViolation(Reason.TOPIC_NAME_INVALID, "the topic name is empty, too long or too deep")
+        raise ProtocolViolation(Reason.TOPIC_NAME_INVALID, "the topic name is too long or too deep")
     if topic.startswith("$") and not connection.identity.service:
         connection.remember(topic, granted=False)
         return publish(connection, packet)
@@ -180,8 +182,10 @@ def _undecided(connection: Connection, packet: Publish) -> None:
     if connection.version == V311 and packet.qos:
         connection.close(Reason.SERVER_BUSY)
     elif packet.qos and connection.ready:
-        said: Properties = {"reason_string": "unavailable: try again"}
+        said = connection.explained("unavailable: try again", Unavailable.code)
         _answer(connection, packet.packet_id, packet.qos, Reason.QUOTA_EXCEEDED, said)
+    else:
+        connection.core.stats.dropped["undecided_qos0"] += 1
 
 
 def _refuse_publish(connection: Connection, packet: Publish) -> None:
@@ -189,7 +193,7 @@ def _refuse_publish(connection: Connection, packet: Publish) -> None:
     reason = "not authorized to publish on this topic"
     notice = connection.core.policy.notice(connection.identity, packet.topic, packet.payload, reason)
     if packet.qos:
-        said: Properties = {"reason_string": reason} if notice else {}
+        said = connection.explained(reason, notice.code) if notice else None
         _answer(connection, packet.packet_id, packet.qos, Reason.NOT_AUTHORIZED, said)
     if notice is not None:  # behind the PUBACK, which says more to those who can read it
         connection.broker.send(notice.topic, notice.payload)
@@ -208,9 +212,8 @@ def _answer(
     if connection.version == V311 or not (reason or properties):
         session.out += (b"\x40\x02", PACKET_IDS[packet_id])
     else:
-        session.out.append(
-            encode_within(PubAck(packet_id, reason, properties.copy() if properties else {}), V5, session.max_packet)
-        )
+        puback = PubAck(packet_id, reason, properties.copy() if properties else {})
+        session.out.append(encode_within(puback, V5, connection.max_packet))
     if not session.dirty:
         connection.core.touch(session)
 

@@ -19,10 +19,10 @@ TRAVELS = ("payload_format_indicator", "message_expiry_interval", "content_type"
 MARK = "mark"
 INGEST = "ingest"
 _OURS = frozenset({MARK, INGEST})
-"""User properties that our processes put on for each other: taken off whatever anybody else publishes."""
+"""User properties that our processes put on for each other: taken off whatever anybody else publishes to them."""
 
 
-def make_message(packet: Publish, *, publisher: str, service: bool, now: float) -> Message:
+def make_message(packet: Publish, *, publisher: str, service: bool, now: float, stamps: bool = True) -> Message:
     """The message that a PUBLISH brought.
 
     Args:
@@ -30,10 +30,12 @@ def make_message(packet: Publish, *, publisher: str, service: bool, now: float) 
         publisher: client id.
         service: whether its stamps are believed.
         now: the broker's clock.
+        stamps: whether this broker has services, so that their stamps are nobody's to send; where it has none, every user
+            property goes on [MQTT-3.3.2-17].
     """
     if not packet.properties:
         return Message(packet.topic, packet.payload, packet.qos, packet.retain, publisher)
-    properties, mark = _travelling(packet.properties, service=service)
+    properties, mark = _travelling(packet.properties, service=service, stamps=stamps)
     lifetime = packet.properties.get("message_expiry_interval")
     return Message(
         packet.topic,
@@ -47,14 +49,14 @@ def make_message(packet: Publish, *, publisher: str, service: bool, now: float) 
     )
 
 
-def _travelling(properties: Properties, *, service: bool) -> tuple[Properties, int | None]:
+def _travelling(properties: Properties, *, service: bool, stamps: bool) -> tuple[Properties, int | None]:
     kept: Properties = {}
     for name in TRAVELS:
         if name in properties:
             kept[name] = properties[name]  # type: ignore[literal-required]  # names come from the table above
     pairs = properties.get("user_property", [])
     mark = next((value for name, value in pairs if name == MARK), None) if service else None
-    others = [pair for pair in pairs if pair[0] not in _OURS]
+    others = [pair for pair in pairs if pair[0] not in _OURS] if stamps else pairs
     if others:
         kept["user_property"] = others
     return kept, int(mark) if mark is not None and mark.isdecimal() else None

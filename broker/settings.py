@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,6 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from broker.limits import DEFAULTS, Limits
+
+SERVER_REFERENCE_LENGTH = 1024
+"""A dozen of the longest host names' usual length; each client gets it at once when the broker is stopped."""
+
+_SERVER = re.compile(r"(?:[^\W_][\w.-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+"""A host name (also one in Korean letters), an IPv4 address or an IPv6 address in brackets, and perhaps a port."""
 
 
 class LimitSettings(BaseSettings):
@@ -92,6 +99,10 @@ class BrokerSettings(BaseSettings):
     """How often every grant and membership is checked, whether or not somebody told of a change."""
     broker_sweep_blind_seconds: float = Field(2.0, gt=0)
     """The same while no invalidations can be heard."""
+    broker_server_reference: str = ""
+    """Where MQTT 5 clients are sent when this broker is stopped: `host:port`, several separated by spaces; empty: nowhere."""
+    broker_drain_seconds: float = Field(0.3, ge=0, le=3600)
+    """How long a broker that is stopped goes on writing what it has to say."""
 
 
 def read_limits(file: Path | None) -> Limits:
@@ -103,6 +114,20 @@ def read_limits(file: Path | None) -> Limits:
     if file is not None and not file.is_file():
         raise ValueError(f"the limits file {file} is not there")
     return LimitSettings(_env_file=file).limits()
+
+
+def server_reference(text: str) -> str:
+    """A server reference of MQTT 5 (§4.11): names of servers with or without a port, separated by spaces; empty for none.
+
+    Raises:
+        ValueError: a name is none, or it is all too long.
+    """
+    names = text.split()
+    if not all(_SERVER.fullmatch(name) for name in names):
+        raise ValueError(f"a server reference is host or host:port, or several with spaces between, not {text!r}")
+    if len(text) > SERVER_REFERENCE_LENGTH:
+        raise ValueError(f"a server reference has {SERVER_REFERENCE_LENGTH} characters at the most")
+    return " ".join(names)
 
 
 def address(text: str) -> tuple[str, int]:

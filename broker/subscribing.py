@@ -7,13 +7,22 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from broker.policy import Action, Undecided
+from chat.errors import Unavailable
 from mqtt.filters import is_topic_filter, split_shared
-from mqtt.packets import Filter, SubAck, Subscribe, UnsubAck, Unsubscribe
+from mqtt.packets import Filter, Properties, SubAck, Subscribe, UnsubAck, Unsubscribe
 from mqtt.reasons import ProtocolViolation, Reason, protocol_error
 from mqtt.session import Subscription
 
 if TYPE_CHECKING:
     from broker.connection import Connection
+
+
+_WHY = {
+    Reason.NOT_AUTHORIZED: "not authorized to subscribe to some of the filters",
+    Reason.TOPIC_FILTER_INVALID: "some of the filters are no topic filters, too long or too deep",
+    Reason.QUOTA_EXCEEDED: "the session has as many subscriptions as it may",
+}
+"""What the reason string of a SUBACK says of each refusal in it."""
 
 
 def subscribe(connection: Connection, packet: Subscribe) -> Awaitable[None] | None:
@@ -33,7 +42,8 @@ async def _subscribe_decided(connection: Connection, packet: Subscribe, texts: l
         answers = await connection.decide(Action.SUBSCRIBE, texts)
     except Undecided:
         if connection.ready:
-            connection.answer(SubAck(packet.packet_id, [Reason.UNSPECIFIED_ERROR] * len(packet.filters)))
+            said = connection.explained("rights can't be checked now: try again", Unavailable.code)
+            connection.answer(SubAck(packet.packet_id, [Reason.UNSPECIFIED_ERROR] * len(packet.filters), said))
         return
     if connection.ready:
         _grant(connection, packet, dict(zip(texts, answers, strict=True)))
@@ -48,7 +58,9 @@ def _valid(connection: Connection, item: Filter) -> bool:
         raise protocol_error("no local on a shared subscription")
     text = shared.topic_filter if shared else item.topic_filter
     limits = connection.core.limits
-    return is_topic_filter(text) and len(text) <= limits.topic_length and text.count("/") < limits.topic_levels
+    # The name of a shared subscription is kept too, so it counts.
+    in_bounds = len(item.topic_filter) <= limits.topic_length and text.count("/") < limits.topic_levels
+    return in_bounds and is_topic_filter(text)
 
 
 def _grant(connection: Connection, packet: Subscribe, allowed: dict[str, bool]) -> None:
@@ -69,7 +81,8 @@ def _grant(connection: Connection, packet: Subscribe, allowed: dict[str, bool]) 
         if not shared:
             fresh.append((subscription, new, item.retain_handling))
     greeted = [subscription for subscription, new, handling in fresh if handling == 0 or (handling == 1 and new)]
-    _answer(connection, SubAck(packet.packet_id, reasons), partial(_greet, connection, greeted))
+    suback = SubAck(packet.packet_id, reasons, _said(connection, reasons))
+    _answer(connection, suback, partial(_greet, connection, greeted))
     if connection.session.shared:
         connection.broker.ingest.adopt()
 
@@ -87,6 +100,12 @@ def _answer(connection: Connection, packet: SubAck | UnsubAck, then: Callable[[]
         then()
     else:
         connection.answer_from_disk(packet, then)
+
+
+def _said(connection: Connection, reasons: list[int]) -> Properties:
+    """Why filters were refused, in the SUBACK's one reason string."""
+    why = "; ".join(text for reason, text in _WHY.items() if reason in reasons)
+    return connection.explained(why)
 
 
 def _reason(connection: Connection, item: Filter, allowed: dict[str, bool]) -> int:

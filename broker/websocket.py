@@ -20,11 +20,38 @@ from websockets.typing import Origin, Subprotocol
 
 from broker.broker import Broker
 from broker.connection import Connection
+from broker.limits import Limits
 from broker.tcp import LONG_READ, others_first, peer_address, peer_name
 from broker.tls import CLOSE_TIMEOUT, certificate_name
+from mqtt.codec import Decoder
 
 _HEADER = 5
 """Bytes of the longest fixed header."""
+
+
+class _Protocol(ServerProtocol):
+    """Takes larger frames behind a first one that is a whole CONNECT: reading pauses there until the client is let in, so no
+    more of them is kept than the same read brought. The limit that holds then is set when reading goes on.
+
+    Args:
+        origins: as `ServerProtocol`.
+        limits: the size of a frame before and behind that.
+    """
+
+    def __init__(self, origins: Sequence[Origin] | None, limits: Limits) -> None:
+        super().__init__(
+            subprotocols=[Subprotocol("mqtt")], origins=origins, max_size=limits.max_connect_packet + _HEADER
+        )
+        self._limits = limits
+        self._first = True
+
+    def recv_frame(self, frame: Frame) -> None:
+        """A frame came; those behind it have not been looked at."""
+        super().recv_frame(frame)
+        if self._first and frame.opcode in (Opcode.BINARY, Opcode.TEXT):
+            self._first = False
+            if Decoder(max_packet=self._limits.max_connect_packet).feed(bytes(frame.data)):
+                self.max_size = self._limits.max_packet + _HEADER
 
 
 class WebSocketTransport(asyncio.Protocol):
@@ -46,11 +73,8 @@ class WebSocketTransport(asyncio.Protocol):
         self._admitted = admitted
         self._shaking = False
         self._path = path
-        self._protocol = ServerProtocol(
-            subprotocols=[Subprotocol("mqtt")],
-            origins=[Origin(origin) for origin in origins] if origins is not None else None,
-            max_size=broker.core.limits.max_connect_packet + _HEADER,
-        )
+        allowed = [Origin(origin) for origin in origins] if origins is not None else None
+        self._protocol = _Protocol(allowed, broker.core.limits)
         self._transport: asyncio.Transport | None = None
         self._connection: Connection | None = None
         self._timeout: asyncio.TimerHandle | None = None

@@ -30,9 +30,12 @@ class Wills:
         self._router = router
         self._ingest = ingest
         self._spawn = spawn
+        self._waiting: dict[Session, Callable[[], None]] = {}
+        """What publishes the will that waits for its delay; one per session at the most."""
 
     def made(self, session: Session, identity: Identity, will: Will | None) -> None:
         """A client came, with a will or without; what it left before is void."""
+        self._waiting.pop(session, None)
         if session.journal is not None:
             if will is None:
                 session.journal.no_will(session)
@@ -57,14 +60,21 @@ class Wills:
 
     def wait(self, session: Session, identity: Identity, will: Will, seconds: float) -> None:
         """Publish a will after so long, unless its client comes back before."""
-        attached = session.attached
 
         def due() -> None:
-            if session.attached == attached:
+            if self._waiting.get(session) is due:
+                del self._waiting[session]
                 self.void(session)
                 self._publish(session, identity, will)
 
+        self._waiting[session] = due
         self._core.later(seconds, due)
+
+    def session_ends(self, session: Session) -> None:
+        """What waits is due no later than the end of its session (5.0 §3.1.3.2.2), such as by a clean start."""
+        due = self._waiting.get(session)
+        if due is not None:
+            due()
 
     def _publish(self, session: Session, identity: Identity, will: Will) -> None:
         """What was allowed at CONNECT may have fallen since (P5): ask again, at once where that needs no look-up."""
@@ -86,7 +96,8 @@ class Wills:
     def _send(self, session: Session, identity: Identity, will: Will) -> None:
         packet = Publish(will.topic, will.payload, will.qos, will.retain, properties=will.properties)
         publisher, now = session.client_id, self._core.clock()
-        message = make_message(packet, publisher=publisher, service=identity.service, now=now)
+        stamps = self._core.stamps
+        message = make_message(packet, publisher=publisher, service=identity.service, now=now, stamps=stamps)
         if self._ingest.wants(will.topic):
             self._ingest.forward_will(session, message)
         else:

@@ -19,7 +19,8 @@ class Decoder:
     """Collects bytes and gives whole packets.
 
     Args:
-        version: protocol level of what is read; 0 on a server, until CONNECT tells.
+        version: protocol level of what is read; 0 on a server, until CONNECT tells. What stands behind the CONNECT in the
+            same bytes is kept unread until the next `feed`, so that the limits of whoever is let in hold for it.
         max_packet: the largest Remaining Length taken, in bytes. A larger claim is refused from the header, before any
             of it is kept.
 
@@ -57,6 +58,10 @@ class Decoder:
         if used < len(data):
             self._rest += data[used:]
         return packets
+
+    def hold(self, data: bytes) -> None:
+        """Keep bytes for the next `feed`, without a look at them."""
+        self._rest += data
 
     def feed_all(self, data: bytes) -> Sequence[Packet | PubAcks]:
         """As `feed`, but what is nothing but plain PUBACKs comes as one `PubAcks`."""
@@ -97,19 +102,20 @@ class Decoder:
             if version and first & 0xF0 == _PUBLISH:
                 packets.append(read_publish(first & 0x0F, data, start, end, version))
             else:
-                packet = read_packet(first, data, start, end, version)
-                if not version:
-                    version = self._first(packet)
-                packets.append(packet)
+                packets.append(read_packet(first, data, start, end, version))
             pos = end
+            if not version:
+                self._first(packets)
+                break
         self._need = 0
         return pos
 
-    def _first(self, packet: Packet) -> int:
+    def _first(self, packets: list[Packet]) -> None:
+        packet = packets[-1]
         if not isinstance(packet, Connect):  # [MQTT-3.1.0-1]
+            packets.clear()
             raise ProtocolViolation(Reason.PROTOCOL_ERROR, "the first packet is not CONNECT")
         self.version = packet.version
-        return packet.version
 
     @staticmethod
     def _long_length(data: bytes, pos: int, size: int) -> tuple[int, int]:

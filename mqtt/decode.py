@@ -35,7 +35,7 @@ from mqtt.packets import (
     Will,
 )
 from mqtt.properties import WILL, read_properties
-from mqtt.reasons import ProtocolViolation, Reason, malformed, protocol_error
+from mqtt.reasons import REASONS, ProtocolViolation, Reason, malformed, protocol_error
 from mqtt.wire import Reader, decode_string
 
 V311 = 4
@@ -167,6 +167,13 @@ def _packet_id(reader: Reader) -> int:
     return packet_id
 
 
+def _reason(kind: PacketType, reason: int, version: int) -> int:
+    """A reason that this packet may carry [MQTT-3.2.2-8, 3.4.2-1, 3.5.2-1, 3.14.2-1]; 3.1.1 has none, or its own."""
+    if version == V5 and reason not in REASONS[kind]:
+        raise protocol_error(f"reason 0x{reason:02x} is none of a {kind.name}")
+    return reason
+
+
 def _connect(reader: Reader, _version: int) -> Connect:
     name = reader.binary()
     if name != b"MQTT":  # [MQTT-3.1.2-1]; MQIsdp is 3.1, which is another protocol
@@ -174,6 +181,15 @@ def _connect(reader: Reader, _version: int) -> Connect:
     version = reader.byte()
     if version not in (V311, V5):  # [MQTT-3.1.2-2]
         raise ProtocolViolation(Reason.UNSUPPORTED_PROTOCOL_VERSION, f"protocol level {version} is not spoken here")
+    try:
+        return _connect_in(reader, version)
+    except ProtocolViolation as violation:
+        violation.connecting = version
+        raise
+
+
+def _connect_in(reader: Reader, version: int) -> Connect:
+    """What stands behind the protocol level."""
     flags = reader.byte()
     if flags & 1:  # [MQTT-3.1.2-3]
         raise malformed("the reserved CONNECT flag is set")
@@ -217,13 +233,13 @@ def _connack(reader: Reader, version: int) -> ConnAck:
         code = _CONNACK_REASONS_V311[code]
     properties = _properties(reader, PacketType.CONNACK, version)
     reader.finish()
-    return ConnAck(bool(flags), code, properties)
+    return ConnAck(bool(flags), _reason(PacketType.CONNACK, code, version), properties)
 
 
 def _ack(make: Callable[[int, int, Properties], Packet], kind: PacketType) -> Callable[[Reader, int], Packet]:
     def read(reader: Reader, version: int) -> Packet:
         packet_id = _packet_id(reader)
-        reason = reader.byte() if version == V5 and reader.left else 0
+        reason = _reason(kind, reader.byte(), version) if version == V5 and reader.left else 0
         properties = _properties(reader, kind, version) if reader.left else NONE
         reader.finish()
         return make(packet_id, reason, properties)
@@ -257,7 +273,8 @@ def _filter(text: str, options: int, version: int) -> Filter:
 def _suback(reader: Reader, version: int) -> SubAck:
     packet_id = _packet_id(reader)
     properties = _properties(reader, PacketType.SUBACK, version)
-    return SubAck(packet_id, list(reader.take(reader.left)), properties)
+    reasons = [_reason(PacketType.SUBACK, reason, version) for reason in reader.take(reader.left)]
+    return SubAck(packet_id, reasons, properties)
 
 
 def _unsubscribe(reader: Reader, version: int) -> Unsubscribe:
@@ -276,7 +293,8 @@ def _unsuback(reader: Reader, version: int) -> UnsubAck:
     properties = _properties(reader, PacketType.UNSUBACK, version)
     if version == V311:  # it has no payload (3.1.1 §3.11.3)
         reader.finish()
-    return UnsubAck(packet_id, list(reader.take(reader.left)), properties)
+    reasons = [_reason(PacketType.UNSUBACK, reason, version) for reason in reader.take(reader.left)]
+    return UnsubAck(packet_id, reasons, properties)
 
 
 def _pingreq(reader: Reader, _version: int) -> PingReq:
@@ -290,14 +308,14 @@ def _pingresp(reader: Reader, _version: int) -> PingResp:
 
 
 def _disconnect(reader: Reader, version: int) -> Disconnect:
-    reason = reader.byte() if version == V5 and reader.left else 0
+    reason = _reason(PacketType.DISCONNECT, reader.byte(), version) if version == V5 and reader.left else 0
     properties = _properties(reader, PacketType.DISCONNECT, version) if reader.left else {}
     reader.finish()
     return Disconnect(reason, properties)
 
 
 def _auth(reader: Reader, version: int) -> Auth:
-    reason = reader.byte() if reader.left else 0
+    reason = _reason(PacketType.AUTH, reader.byte(), version) if reader.left else 0
     properties = _properties(reader, PacketType.AUTH, version) if reader.left else {}
     reader.finish()
     return Auth(reason, properties)

@@ -40,22 +40,28 @@ def encode(packet: Packet, version: int) -> bytes:
 
 def encode_within(packet: Packet, version: int, most: int) -> bytes:
     """The same, for somebody who takes packets of `most` bytes (0: any): what only explains gives way, where it would make
-    the packet too large [MQTT-3.2.2-19, -20, 3.4.2-2, -3, 3.9.2-1, -2].
+    the packet too large [MQTT-3.2.2-19, -20, 3.4.2-2, -3, 3.5.2-2, -3, 3.9.2-1, -2, 3.14.2-3]. Empty if it is too large
+    all the same: then it is not sent [MQTT-3.1.2-24, -25].
     """
     data = encode(packet, version)
-    if 0 < most < len(data):
-        for name in ("user_property", "reason_string"):
-            getattr(packet, "properties", {}).pop(name, None)
+    if not 0 < most < len(data):
+        return data
+    properties: dict[str, Any] = getattr(packet, "properties", {})
+    for name in _GIVES_WAY:
+        if properties.pop(name, None) is not None:
             data = encode(packet, version)
             if len(data) <= most:
-                break
-    return data
+                return data
+    return b""
 
 
 def frame(kind: PacketType, body: bytes, flags: int = 0) -> bytes:
     """A fixed header before a body."""
     return bytes((kind << 4 | flags,)) + encode_varint(len(body)) + body
 
+
+_GIVES_WAY = ("user_property", "reason_string", "server_reference")
+"""What a packet means the same without; the last is what a client may do without, as it may know other servers."""
 
 _PUBLISH_BYTE = tuple(bytes((PacketType.PUBLISH << 4 | flags,)) for flags in range(16))
 _short_topic = lru_cache(maxsize=16_384)(encode_string)

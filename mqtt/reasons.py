@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from mqtt.packets import PacketType
+
 
 class Reason(IntEnum):
     """Every reason code of MQTT 5.0 §2.4 that a server sends or receives."""
@@ -57,18 +59,68 @@ class Reason(IntEnum):
     WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED = 0xA2
 
 
+_ALWAYS = (Reason.SUCCESS,)
+_PUBLISHED = (
+    Reason.NO_MATCHING_SUBSCRIBERS,
+    Reason.UNSPECIFIED_ERROR,
+    Reason.IMPLEMENTATION_SPECIFIC_ERROR,
+    Reason.NOT_AUTHORIZED,
+    Reason.TOPIC_NAME_INVALID,
+    Reason.PACKET_IDENTIFIER_IN_USE,
+    Reason.QUOTA_EXCEEDED,
+    Reason.PAYLOAD_FORMAT_INVALID,
+)
+_FILTERED = (
+    Reason.UNSPECIFIED_ERROR,
+    Reason.IMPLEMENTATION_SPECIFIC_ERROR,
+    Reason.NOT_AUTHORIZED,
+    Reason.TOPIC_FILTER_INVALID,
+    Reason.PACKET_IDENTIFIER_IN_USE,
+)
+_OF_DISCONNECT = frozenset(range(0x80, 0xA3)) - {0x84, 0x85, 0x86, 0x88, 0x8A, 0x8C, 0x91, 0x92}
+_OF_CONNACK = frozenset(range(0x80, 0xA0)) - {0x8B, *range(0x8D, 0x90), 0x91, 0x92, 0x93, 0x94, 0x96, 0x98, 0x9E}
+
+REASONS: dict[int, frozenset[int]] = {
+    PacketType.CONNACK: frozenset((*_ALWAYS, *_OF_CONNACK)),
+    PacketType.PUBACK: frozenset((*_ALWAYS, *_PUBLISHED)),
+    PacketType.PUBREC: frozenset((*_ALWAYS, *_PUBLISHED)),
+    PacketType.PUBREL: frozenset((*_ALWAYS, Reason.PACKET_IDENTIFIER_NOT_FOUND)),
+    PacketType.PUBCOMP: frozenset((*_ALWAYS, Reason.PACKET_IDENTIFIER_NOT_FOUND)),
+    PacketType.SUBACK: frozenset(
+        (
+            *_ALWAYS,
+            Reason.GRANTED_QOS_1,
+            Reason.GRANTED_QOS_2,
+            *_FILTERED,
+            Reason.QUOTA_EXCEEDED,
+            Reason.SHARED_SUBSCRIPTIONS_NOT_SUPPORTED,
+            Reason.SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED,
+            Reason.WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED,
+        )
+    ),
+    PacketType.UNSUBACK: frozenset((*_ALWAYS, Reason.NO_SUBSCRIPTION_EXISTED, *_FILTERED)),
+    PacketType.DISCONNECT: frozenset((*_ALWAYS, Reason.DISCONNECT_WITH_WILL, *_OF_DISCONNECT)),
+    PacketType.AUTH: frozenset((*_ALWAYS, Reason.CONTINUE_AUTHENTICATION, Reason.RE_AUTHENTICATE)),
+}
+"""Which reasons a packet of MQTT 5 may carry (§2.4 and the tables of each packet). Any other is a protocol error."""
+
+
 class ProtocolViolation(Exception):
     """The peer broke the protocol: its connection ends with `reason`.
 
     Args:
         reason: what to tell an MQTT 5 peer.
         detail: one sentence for the log and the reason string; never holds payload bytes.
+
+    Attributes:
+        connecting: the protocol level of the CONNECT that is broken; 0 for any other packet.
     """
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(detail)
         self.reason = reason
         self.detail = detail
+        self.connecting = 0
 
 
 def malformed(detail: str) -> ProtocolViolation:

@@ -272,6 +272,8 @@ class Session:
             return None
         qos1 = heard is _HEARD_PUBACK and outgoing.awaits is _AWAITS_PUBACK
         awaits = None if qos1 else after(outgoing.awaits, heard)  # its table needs to hash two enum members
+        if awaits is not None and outgoing.awaits is Awaits.PUBREC:
+            self.inflight[packet_id] = self.inflight.pop(packet_id)  # PUBRELs come again in the order of the PUBRECs
         if awaits is None:
             del self.inflight[packet_id]
             if self.journal is not None:
@@ -452,7 +454,7 @@ class Session:
             return Outcome.OFFLINE
         if self.stalled:
             return Outcome.STALLED
-        if self._exceeds(message, identifiers, now):
+        if self._exceeds(message, identifiers, now, qos=0):
             return Outcome.TOO_LARGE
         if self._aliases is None:
             self.out += message.parts_now(self.version, 0, retain=retain, now=now, identifiers=identifiers)
@@ -489,11 +491,11 @@ class Session:
             self.version, qos, retain=retain, now=now, identifiers=identifiers, alias=number, topic=not known
         )
 
-    def _exceeds(self, message: Message, identifiers: tuple[int, ...], now: float) -> bool:
+    def _exceeds(self, message: Message, identifiers: tuple[int, ...], now: float, qos: int = 1) -> bool:
         if not self.max_packet:
             return False
-        head, tail = message.parts_now(self.version, 1, retain=False, now=now, identifiers=identifiers)
-        return len(head) + len(tail) + 2 > self.max_packet
+        head, tail = message.parts_now(self.version, qos, retain=False, now=now, identifiers=identifiers)
+        return len(head) + len(tail) + (2 if qos else 0) > self.max_packet  # the packet id is in neither part
 
     def _take_id(self) -> int:
         """A packet id that is not in use [MQTT-2.2.1-4]; there is one, as the window is at most their number."""

@@ -296,6 +296,11 @@ FIRST = (
     Malformed(
         "client id with a surrogate", 0, packet(0x10, text("MQTT") + b"\x04\x02\0\0\0\x03\xed\xa0\x80"), _MALFORMED
     ),
+    Malformed("will topic is missing", 0, connect(level=4, flags=6), _MALFORMED),
+    Malformed("will message is missing", 0, connect(level=4, flags=6, rest=text("w")), _MALFORMED),
+    Malformed("user name without its flag", 0, connect(level=4, rest=text("user1")), _MALFORMED),
+    Malformed("password without its flag", 0, connect(level=4, flags=0x82, rest=text("u") + text("pw")), _MALFORMED),
+    Malformed("auth before connect", 0, b"\xf0\0", _MALFORMED),
     Malformed("receive maximum 0", 0, connect(block=b"\x21\0\0"), _PROTOCOL),
     Malformed("maximum packet size 0", 0, connect(block=b"\x27\0\0\0\0"), _PROTOCOL),
     Malformed("session expiry twice", 0, connect(block=b"\x11\0\0\0\x01\x11\0\0\0\x01"), _PROTOCOL),
@@ -354,6 +359,15 @@ LATER = (
     Malformed("disconnect 3.1.1 with a reason", 4, b"\xe0\x01\0", _MALFORMED),
     Malformed("disconnect 5, two expiries", 5, b"\xe0\x0c\0\x0a\x11\0\0\0\x01\x11\0\0\0\x01", _PROTOCOL),
     Malformed("disconnect with flags", 4, b"\xe1\0", _MALFORMED),
+    Malformed("disconnect 5, a reason of a CONNACK", 5, b"\xe0\x01\x86", _PROTOCOL),
+    Malformed("auth 5 with flags 1", 5, b"\xf1\0", _MALFORMED),
+    Malformed("auth 5 with flags 2", 5, b"\xf2\0", _MALFORMED),
+    Malformed("auth 5 with flags 8", 5, b"\xf8\0", _MALFORMED),
+    Malformed("auth 5, a reason of a DISCONNECT", 5, b"\xf0\x02\x80\0", _PROTOCOL),
+    Malformed("puback 5, a reason of a SUBACK", 5, b"\x40\x03\0\x01\x01", _PROTOCOL),
+    Malformed("pubrec 5, an unknown reason", 5, b"\x50\x03\0\x01\xff", _PROTOCOL),
+    Malformed("pubrel 5, a reason of a PUBREC", 5, b"\x62\x03\0\x01\x10", _PROTOCOL),
+    Malformed("pubcomp 5, a reason of a PUBACK", 5, b"\x70\x03\0\x01\x80", _PROTOCOL),
     Malformed("a connack with flags of its own", 4, b"\x20\x02\x02\0", _MALFORMED),
 )
 

@@ -42,8 +42,9 @@ def codec(data: bytes) -> None:
         return
     version, piece, stream = (0, V311, V5)[data[0] % 3], data[1] % 16 + 1, data[2:]
     whole, cut = Decoder(version=version, max_packet=1 << 14), Decoder(version=version, max_packet=1 << 14)
-    packets = whole.feed(stream)
-    pieces = [packet for at in range(0, len(stream), piece) for packet in cut.feed(stream[at : at + piece])]
+    packets = [*whole.feed(stream), *whole.feed(b"")]  # what stands behind a CONNECT is read by the next feed
+    parts = [stream[at : at + piece] for at in range(0, len(stream), piece)]
+    pieces = [packet for part in (*parts, b"") for packet in cut.feed(part)]
     assert pieces == packets
     assert repr(cut.failure) == repr(whole.failure)
     assert whole.failure is not None or cut.pending == whole.pending

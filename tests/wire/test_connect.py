@@ -9,7 +9,7 @@ import time
 import pytest
 
 from mqtt.packets import ConnAck, Disconnect
-from tests.corpus import FIRST, LATER, Malformed, connect, text
+from tests.corpus import FIRST, LATER, Malformed, connect, packet, text
 from tests.wire.conftest import CONNACK4, CONNACK4_PRESENT, CONNACK5, PING, PONG, Running, Start
 
 
@@ -90,6 +90,9 @@ def test_what_may_not_come_first_ends_the_connection_and_no_other(broker: Runnin
     wire.send(case.wire)
     if case.reason == 0x84:
         wire.expect(b"\x20\x02\x00\x01")
+    elif b"MQTT\x05" in case.wire:  # 5 may be told, 3.1.1 has no code for it
+        answer = wire.packet()
+        assert (answer[0], answer[2], answer[3]) == (0x20, 0, case.reason)
     wire.ended()
     other.quiet()
 
@@ -264,6 +267,31 @@ def test_packets_that_come_with_the_connect_are_handled_in_order_after_it(broker
     publish = b"\x30" + bytes((3 + len(topic),)) + text(topic) + b"x"
     wire.send(connect(broker.name(), level=4), subscribe, publish, PING)
     wire.expect(CONNACK4, b"\x90\x03\0\x01\x00", publish, PONG)
+
+
+@pytest.mark.parametrize("version", [4, 5])
+def test_what_comes_with_the_connect_is_judged_by_the_limits_of_who_is_let_in(broker: Running, version: int) -> None:
+    """[MQTT-3.1.4-5]: a client need not wait for its CONNACK, however large the next packet is."""
+    wire, topic = broker.wire(version=version), broker.name()
+    block = b"\0" if version == 5 else b""
+    subscribe = packet(0x82, b"\0\x01" + block + text(topic) + b"\0")
+    large = packet(0x32, text(topic) + b"\0\x02" + block + b"x" * 102_400)
+    wire.send(connect(broker.name(), level=version), subscribe, large, PING)
+    assert wire.packet()[:1] == b"\x20"
+    assert wire.packet()[:1] == b"\x90"
+    answers = [wire.packet() for _ in range(3)]
+    assert sorted(answer[0] for answer in answers) == [0x30, 0x40, 0xD0]
+    assert answers[-1] == PONG
+    (delivered,) = (answer for answer in answers if answer[0] == 0x30)
+    assert delivered.endswith(b"x" * 102_400)
+
+
+def test_with_the_connect_a_packet_that_is_too_large_for_a_client_is_too_large(broker: Running) -> None:
+    wire = broker.wire(version=5)
+    wire.send(connect(broker.name()), b"\x30\xff\xff\xff\x7f")
+    assert wire.packet()[3] == 0
+    assert wire.packet()[2] == 0x95
+    wire.ended()
 
 
 def test_a_packet_that_claims_too_much_is_refused_from_its_header(broker: Running) -> None:

@@ -34,6 +34,7 @@ from mqtt.packets import (
     Subscribe,
     UnsubAck,
     Unsubscribe,
+    Will,
 )
 from mqtt.reasons import Reason
 from stack.ports import free_port
@@ -78,12 +79,19 @@ class Step:
     identifier: int = 0
     properties: tuple[tuple[str, Any], ...] = ()
     clean: bool = False
+    will: bool = False
+    """Of a join: topic, payload, QoS, RETAIN and properties are its will's."""
+    more: tuple[tuple[str, int], ...] = ()
+    """Further filters, with their QoS, of the same SUBSCRIBE or UNSUBSCRIBE."""
 
 
 CLIENTS = st.integers(0, len(VERSIONS) - 1)
 TOPICS = st.sampled_from(["a", "a/b", "a/b/c", "b", "b/b", "한글/b"])
 FILTERS = st.sampled_from(["a", "a/b", "+", "+/b", "a/#", "#", "a/+/c", "한글/+", "+/+/+", "a/b/#", "$share/g/b/#"])
 QOS = st.integers(0, 2)
+MORE = st.lists(
+    st.tuples(st.sampled_from(["a/b", "b/+", "c", "한글/#"]), QOS), max_size=2, unique_by=lambda one: one[0]
+).map(tuple)
 PROPERTIES = st.sampled_from(
     [
         (),
@@ -112,11 +120,25 @@ SUBSCRIBING = st.builds(
     as_published=st.booleans(),
     handling=st.integers(0, 2),
     identifier=st.integers(0, 3),
+    more=MORE,
+)
+JOINING = st.builds(
+    Step,
+    kind=st.just("join"),
+    client=CLIENTS,
+    clean=st.booleans(),
+    will=st.booleans(),
+    topic=TOPICS,
+    qos=st.integers(0, 1),  # of QoS 2 nobody is there to wait until what is on its way is on disk
+    payload=st.sampled_from([b"", "잘 있어".encode()]),
+    retain=st.booleans(),
+    properties=PROPERTIES,
 )
 OTHER = st.one_of(
-    st.builds(Step, kind=st.just("unsubscribe"), client=CLIENTS, topic=FILTERS),
+    st.builds(Step, kind=st.just("unsubscribe"), client=CLIENTS, topic=FILTERS, more=MORE),
     st.builds(Step, kind=st.just("leave"), client=CLIENTS),
-    st.builds(Step, kind=st.just("join"), client=CLIENTS, clean=st.booleans()),
+    st.builds(Step, kind=st.just("crash"), client=CLIENTS),
+    JOINING,
 )
 CONVERSATIONS = st.lists(st.one_of(PUBLISHING, SUBSCRIBING, PUBLISHING, SUBSCRIBING, OTHER), min_size=2, max_size=STEPS)
 
@@ -136,18 +158,22 @@ class Client:
     seen: list[tuple[Any, ...]] = field(default_factory=list)
     _ids: Iterator[int] = field(default_factory=lambda: itertools.cycle(range(1, 60_000)))
 
-    def join(self, *, clean: bool) -> None:
+    def join(self, *, clean: bool, will: Will | None = None) -> None:
         self.leave()
         self.wire = Wire(self.port, version=self.version)
         properties: Properties = {"session_expiry_interval": 60} if self.version == 5 else {}
-        self.send(Connect(self.name, self.version, clean, 60, properties=properties))
+        self.send(Connect(self.name, self.version, clean, 60, will=will, properties=properties))
         answer = self.wire.read()
         assert isinstance(answer, ConnAck)
         self.seen.append(("connack", answer.reason, answer.session_present))
 
-    def leave(self) -> None:
+    def leave(self, *, crash: bool = False) -> None:
+        """Go; with a crash the will is due: MQTT 5 has a reason for that, 3.1.1 breaks the protocol."""
         if self.wire is not None:
-            self.send(Disconnect(0, {}))
+            if crash and self.version == 4:
+                self.wire.send(b"\0\0")
+            else:
+                self.send(Disconnect(Reason.DISCONNECT_WITH_WILL if crash else 0, {}))
             self.wire.ended()
             self.wire.close()
             self.wire = None
@@ -201,18 +227,19 @@ class Client:
     def act(self, step: Step) -> None:
         five = self.version == 5
         if step.kind == "join":
-            self.join(clean=step.clean)
+            self.join(clean=step.clean, will=self._will(step) if step.will else None)
         elif self.wire is None:
             return
-        elif step.kind == "leave":
-            self.leave()
+        elif step.kind in ("leave", "crash"):
+            self.leave(crash=step.kind == "crash")
         elif step.kind == "publish":
             properties: Any = dict(step.properties) if five else {}
             packet_id = next(self._ids) if step.qos else 0
             topic = f"{self.prefix}/{step.topic}"
             self.send(Publish(topic, step.payload, step.qos, step.retain, False, packet_id, properties))
         elif step.kind == "unsubscribe":
-            self.send(Unsubscribe(next(self._ids), [self._filter(step.topic)], {}))
+            more = [self._filter(text) for text, _ in step.more]
+            self.send(Unsubscribe(next(self._ids), [self._filter(step.topic), *more], {}))
         else:
             self._subscribe(step)
 
@@ -226,7 +253,12 @@ class Client:
             options = Filter(self._filter(step.topic), step.qos, no_local, step.as_published, handling)
             if step.identifier:
                 properties = {"subscription_identifier": [step.identifier]}
-        self.send(Subscribe(next(self._ids), [options], properties))
+        more = [Filter(self._filter(text), qos) for text, qos in step.more]
+        self.send(Subscribe(next(self._ids), [options, *more], properties))
+
+    def _will(self, step: Step) -> Will:
+        properties: Any = dict(step.properties) if self.version == 5 else {}
+        return Will(f"{self.prefix}/{step.topic}", step.payload, step.qos, step.retain, properties)
 
     def _filter(self, text: str) -> str:
         """Below the conversation's prefix; a shared one in a group of this client alone, as who of several gets it is a free choice."""
@@ -294,6 +326,7 @@ def mosquitto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     configuration = directory / "mosquitto.conf"
     configuration.write_text(
         f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\nset_tcp_nodelay true\n"
+        "allow_duplicate_messages true\n"  # `overlapping`, for 3.1.1 too
     )
 
     def ready() -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import statistics
@@ -52,6 +53,19 @@ def ends(sock: socket.socket) -> None:
 
 def subscribing(name: str, topic: str, qos: int = 0) -> bytes:
     return connect(name, level=4) + packet(0x82, b"\0\x01" + text(topic) + bytes((qos,)))
+
+
+def test_what_a_stranger_sends_behind_a_connect_that_is_refused_is_not_kept(broker: Running) -> None:
+    honest, before = broker.v4(), rss(broker)
+    refused, flood = connect("c", block=b"\x15\0\x05SCRAM"), packet(0x30, text("a") + b"x" * 200_000)
+    for _ in range(50):
+        sock = raw(broker.port, refused)
+        with contextlib.suppress(ConnectionError):
+            for _ in range(20):
+                sock.sendall(flood)
+        ends(sock)
+    honest.quiet()
+    assert rss(broker) - before < 16 * MIB
 
 
 def test_the_claim_of_a_huge_packet_is_refused_from_its_header(broker: Running) -> None:

@@ -209,7 +209,7 @@ def test_a_protocol_error_leaves_the_will_and_so_does_a_take_over(broker: Runnin
     watcher.expect(publish(watcher, topic, b"taken"))
 
 
-def test_a_wills_properties_travel_without_stamps(broker: Running) -> None:
+def test_a_wills_properties_travel(broker: Running) -> None:
     watcher, topic = broker.v5(), broker.name()
     subscribe(watcher, topic)
     block = b"\x01\x01\x03\0\x01t\x08\0\x01r\x09\0\x01c\x26\0\x06ingest\0\x01i\x26\0\x04mark\0\x011\x26\0\x01k\0\x01v"
@@ -219,7 +219,7 @@ def test_a_wills_properties_travel_without_stamps(broker: Running) -> None:
         "content_type": "t",
         "response_topic": "r",
         "correlation_data": b"c",
-        "user_property": [("k", "v")],
+        "user_property": [("ingest", "i"), ("mark", "1"), ("k", "v")],
     }
 
 

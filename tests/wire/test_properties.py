@@ -38,6 +38,14 @@ def test_an_alias_that_is_not_offered(broker: Running, number: int) -> None:
     assert violated(broker, b"\x23" + number.to_bytes(2, "big")) == 0x94
 
 
+def test_neither_a_topic_nor_an_alias(broker: Running) -> None:
+    """5.0 §3.3.2.1; 3.1.1 [MQTT-4.7.3-1]"""
+    assert violated(broker, b"", topic="") == 0x82
+    four = broker.v4()
+    four.send(publish(four, ""))
+    four.ended()
+
+
 def test_an_alias_that_nothing_was_named(broker: Running) -> None:
     assert violated(broker, b"\x23\0\x01", topic="") == 0x82
 

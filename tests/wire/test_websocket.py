@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from tests.corpus import connect
+from tests.corpus import connect, packet, text
 from tests.wire.conftest import CONNACK4, PATIENCE, PING, PONG, Running
 
 REQUEST = (
@@ -33,7 +33,12 @@ class WebSocket:
 
     def frame(self, payload: bytes, kind: int = BINARY) -> bytes:
         mask = os.urandom(4)
-        size = bytes((0x80 | len(payload),)) if len(payload) < 126 else b"\xfe" + len(payload).to_bytes(2, "big")
+        if len(payload) < 126:
+            size = bytes((0x80 | len(payload),))
+        elif len(payload) < 65_536:
+            size = b"\xfe" + len(payload).to_bytes(2, "big")
+        else:
+            size = b"\xff" + len(payload).to_bytes(8, "big")
         return bytes((kind,)) + size + mask + bytes(byte ^ mask[n % 4] for n, byte in enumerate(payload))
 
     def send(self, *frames: bytes) -> None:
@@ -195,3 +200,18 @@ def test_messages_pass_between_tcp_and_websocket(broker: Running) -> None:
     publish += b"\0" + bytes((len(name),)) + name + payload
     listener.send(publish)
     web.stream(publish)
+
+
+def test_a_frame_right_behind_that_of_the_connect_may_be_as_large_as_a_clients(broker: Running) -> None:
+    web, large = WebSocket(broker), packet(0x30, text(broker.name()) + b"x" * 102_400)
+    web.send(web.frame(connect(broker.name(), level=4)), web.frame(large), web.frame(PING))
+    web.stream(CONNACK4 + PONG)
+
+
+@pytest.mark.parametrize("first", [b"\x10", connect("c", level=4)[:-1], b"\x10\xff\x01" + connect("c", level=4)])
+def test_a_stranger_who_has_not_sent_a_whole_connect_may_send_no_large_frame(broker: Running, first: bytes) -> None:
+    web = WebSocket(broker)
+    web.send(web.frame(first), web.frame(connect("c", level=4)[:3]), web.frame(b"x" * 102_400)[:100])
+    kind, payload = web.receive()
+    assert kind == CLOSE
+    assert int.from_bytes(payload[:2], "big") == 1009

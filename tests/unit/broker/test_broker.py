@@ -8,7 +8,7 @@ from broker.broker import Broker
 from broker.limits import Limits
 from broker.metrics import registry
 from broker.policy import Action, Identity, OpenPolicy, Undecided
-from mqtt.packets import ConnAck, Disconnect, Packet, Properties, PubAck, Publish, Will
+from mqtt.packets import ConnAck, Connect, Disconnect, Packet, Properties, PubAck, Publish, Will
 from tests.unit.broker.conftest import CHAT, BuildHouse, Clock, House, Socket, reason_of
 
 MESSAGES = f"chats/{CHAT}/messages"
@@ -65,6 +65,21 @@ async def test_a_will_is_due_after_its_delay_or_with_the_session(
         assert await watcher.payloads() == []
         house.tick(1)
     assert await watcher.payloads() == [b"will"]
+
+
+async def test_a_delayed_will_is_due_when_a_clean_start_ends_its_session(house: House) -> None:
+    """5.0 §3.1.3.2.2: and only then, not once more after its delay."""
+    watcher = await house.client("user2")
+    await watcher.subscribe(f"chats/{CHAT}/typing/+")
+    will = Will(f"chats/{CHAT}/typing/user1", b"will", properties={"will_delay_interval": 30})
+    one = await house.client("user1", clean=False, properties=STAYS, will=will)
+    one.vanish()
+    assert await watcher.payloads() == []
+    again = await house.client("user1", clean=True, properties=STAYS)
+    assert await watcher.payloads() == [b"will"]
+    again.put(Disconnect())
+    house.tick(70)
+    assert await watcher.payloads() == []
 
 
 async def test_a_will_expires_counted_from_its_publication(house: House) -> None:
@@ -157,7 +172,50 @@ async def test_at_the_end_everybody_is_told_and_no_will_is_published(house: Hous
     assert one.closed
     assert watcher.closed
     assert await watcher.take() == []
-    assert Socket(house, 5).closed, "nobody is let in any more"
+    for version in (4, 5):
+        late, answer = await house.dial("user1", version=version)
+        assert reason_of(answer) == 0x88, "nobody is let in any more"
+        assert late.closed
+
+
+@pytest.mark.parametrize("state", ["login", "open", "later"])
+@pytest.mark.parametrize("version", [4, 5])
+async def test_who_is_sent_away_is_told_where_to_go(house: House, state: str, version: int) -> None:
+    """5.0 §4.11: MQTT 5 is told in whatever state it is; 3.1.1 can only be refused or closed."""
+    phone = Socket(house, version)
+    hello = Connect("user1", version, username="user1", password=b"pw")
+    if state == "open":
+        await phone.send(hello)
+    elif state == "login":
+        phone.put(hello)
+    house.broker.drain("mqtt2.example:8883")
+    if state == "later":
+        assert not phone.closed
+        phone.put(hello)
+    answers = await phone.take()
+    assert phone.closed
+    if version == 5:
+        assert reason_of(answers[-1]) == 0x9C
+        assert answers[-1].properties["server_reference"] == "mqtt2.example:8883"  # type: ignore[union-attr]
+        assert isinstance(answers[-1], Disconnect if state == "open" else ConnAck)
+    else:
+        assert answers == ([] if state == "open" else [ConnAck(False, 0x88)])
+    assert "user1" not in house.broker.core.connections
+
+
+async def test_nothing_is_looked_up_for_who_comes_while_the_broker_leaves(house: House) -> None:
+    house.accounts.fails = AssertionError("asked")
+    house.broker.drain("mqtt2.example:8883")
+    _, answer = await house.dial("user1", password=b"wrong")
+    assert reason_of(answer) == 0x9C
+
+
+async def test_a_reference_that_is_too_long_for_a_client_is_left_out(house: House) -> None:
+    """[MQTT-3.14.2-3, 3.1.2-24]"""
+    phone = await house.client("user1", properties={"maximum_packet_size": 40})
+    house.broker.drain("mqtt-with-a-long-name.example:8883")
+    answer = await phone.one(Disconnect)
+    assert (answer.reason, answer.properties) == (0x9C, {})
 
 
 # ---- an error of ours

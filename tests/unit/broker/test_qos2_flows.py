@@ -96,13 +96,6 @@ async def test_a_pubrec_is_a_delivery(house: House) -> None:
     assert list(house.broker.marks._highest.values()) == [5]
 
 
-async def test_the_reason_string_gives_way_to_the_clients_maximum_packet_size(house: House) -> None:
-    """[MQTT-3.4.2-2, 3.2.2-19]"""
-    phone = await house.client("user3", properties={"maximum_packet_size": 40})
-    answers = await phone.send(Publish(f"chats/{CHAT}/send/user3", b"x", 1, packet_id=1))
-    assert answers == [PubAck(1, 0x87)]
-
-
 # ---- share groups
 
 

@@ -27,7 +27,8 @@ from mqtt.packets import (
     Will,
 )
 from mqtt.reasons import Reason, connack_v311
-from tests.corpus import MALFORMED, VALID, Malformed, Valid, connect
+from tests.corpus import MALFORMED, VALID, Malformed, Valid, connect, text
+from tests.corpus import packet as packet_bytes
 
 WORDS = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), max_size=20)
 LEVELS = st.text(st.characters(exclude_characters="\0+#", exclude_categories=("Cs",)), max_size=10)
@@ -131,7 +132,7 @@ def packets(version: int) -> st.SearchStrategy[Packet]:
         st.builds(SubAck, PACKET_IDS, st.lists(st.sampled_from([0, 1, 2, 0x80]), max_size=5), reasoned),
         st.builds(UnsubAck, PACKET_IDS, st.lists(st.just(0), max_size=5) if five else st.just([]), reasoned),
         st.builds(Unsubscribe, PACKET_IDS, st.lists(WORDS, min_size=1, max_size=5)),
-        st.builds(Disconnect, reasons, reasoned),
+        st.builds(Disconnect, st.sampled_from([0, 4, 0x80, 0x87, 0x9C]) if five else st.just(0), reasoned),
         st.builds(ConnAck, st.booleans(), st.sampled_from([0, 0x84, 0x85, 0x86, 0x87]), reasoned),
     )
 
@@ -201,11 +202,17 @@ def test_a_stream_may_come_byte_by_byte(version: int) -> None:
     assert read == [case.packet for case in cases]
 
 
-def test_the_version_follows_from_the_connect_for_what_is_read_with_it() -> None:
-    decoder = Decoder()
-    packets = decoder.feed(connect("c") + b"\x30\x06\0\x01a\0hi")
-    assert packets == [Connect("c"), Publish("a", b"hi")]
+def test_what_stands_behind_the_connect_waits_and_is_read_in_its_version_within_the_limit_of_then() -> None:
+    decoder = Decoder(max_packet=20)
+    large = packet_bytes(0x30, text("a") + b"\0" + b"x" * 100)
+    assert decoder.feed(connect("c") + large[:50]) == [Connect("c")]
     assert decoder.version == 5
+    decoder.hold(large[50:] + b"\x30\x06\0\x01a\0hi")
+    assert decoder.failure is None
+    decoder.max_packet = 200
+    assert decoder.feed(b"") == [Publish("a", b"x" * 100), Publish("a", b"hi")]
+    assert decoder.feed(b"") == []
+    assert decoder.pending == 0
 
 
 def test_a_packet_of_the_largest_size_is_taken_and_a_larger_one_refused_from_its_header() -> None:
