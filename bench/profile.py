@@ -128,7 +128,7 @@ def _longer(scenario: Scenario) -> Scenario:
     """Enough work for the time of the sampling."""
     if isinstance(scenario, Pairs | FanOut):
         return replace(scenario, messages=scenario.messages * 6)
-    return scenario
+    return replace(scenario, connections=10_000)
 
 
 if __name__ == "__main__":
