@@ -76,13 +76,13 @@ def compare(scenarios: Mapping[str, Scenario], brokers: Sequence[Peer], *, round
                     continue
                 start = time.monotonic()
                 try:
-                    result = measure(scenario, peer, few=peer.name in SLOW)
+                    result, said = _one(name, scenario, peer)
                 except (OSError, RuntimeError) as error:
-                    raise RuntimeError(f"{peer.name}, {name}: {error}") from error
+                    # The others took minutes: they stand, and this is told of in the report.
+                    result, said = None, f"{name}, {peer.name}: {error}"
+                    report.failures.append(f"round {number}, {said}")
                 report.add(name, peer.name, result)
-                tell(
-                    f"round {number}/{rounds} {_line(name, scenario, peer, result)} ({time.monotonic() - start:.0f} s)"
-                )
+                tell(f"round {number}/{rounds} {said} ({time.monotonic() - start:.0f} s)")
     report.setups = {peer.name: peer.setup for peer in brokers}
     return report
 
@@ -123,13 +123,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (PeerMissing, OSError, RuntimeError) as error:
         sys.stderr.write(f"bench-broker: {error}\n")
         return 1
+    except KeyboardInterrupt:
+        return 130
     print(markdown(report))
     for file in write(report, HERE / "results" if options.save else HERE / "out"):
         console.print(f"wrote {file}", highlight=False)
     if options.save:
         readme = HERE / "README.md"
         readme.write_text(replaced(readme.read_text(), markdown(report)))
-    return 0
+    return 1 if report.failures else 0
 
 
 def write(report: Report, directory: Path) -> list[Path]:
@@ -158,11 +160,10 @@ def replaced(text: str, tables: str) -> str:
     return f"{before}{BEGIN}\n\n{tables}\n\n{END}{after}"
 
 
-def _line(name: str, scenario: Scenario, peer: Peer, result: Result) -> str:
-    return (
-        f"{name:<11} {peer.name:<9} {result.value:>10,.0f} {scenario.unit}, "
-        f"broker {result.server:.2f}, load {result.load:.2f} cores"
-    )
+def _one(name: str, scenario: Scenario, peer: Peer) -> tuple[Result, str]:
+    result = measure(scenario, peer, few=peer.name in SLOW)
+    cores = f"broker {result.server:.2f}, load {result.load:.2f} cores"
+    return result, f"{name:<11} {peer.name:<9} {result.value:>10,.0f} {scenario.unit}, {cores}"
 
 
 def _progress(console: Console) -> Progress:

@@ -33,7 +33,7 @@ _AREAS = {
     "encoding": ("mqtt/encode.py", "mqtt/messages.py", "mqtt/aliases.py"),
     "routing": ("mqtt/index.py", "mqtt/retained.py", "broker/router.py"),
     "session": ("mqtt/session.py", "mqtt/outgoing.py", "mqtt/inbound.py", "mqtt/qos2.py", "broker/core.py", "broker/marks.py"),
-    "sessions on disk": ("broker/journal.py", "mqtt/store.py", "adapters/sqlite/", "sqlite3"),
+    "sessions on disk": ("broker/durability.py", "broker/restoring.py", "mqtt/journal.py", "mqtt/store.py", "adapters/sqlite/", "sqlite3"),
     "handling of packets and rights": ("broker/publishing.py", "broker/connection.py", "broker/broker.py", "broker/subscribing.py"),
     "socket writes": ("broker/tcp.py:write", "broker/websocket.py:write"),
     "event loop and reads": ("asyncio/", "uvloop", "broker/tcp.py", "broker/websocket.py"),
@@ -128,7 +128,7 @@ def _longer(scenario: Scenario) -> Scenario:
     """Enough work for the time of the sampling."""
     if isinstance(scenario, Pairs | FanOut):
         return replace(scenario, messages=scenario.messages * 6)
-    return scenario
+    return replace(scenario, connections=10_000)
 
 
 if __name__ == "__main__":

@@ -38,16 +38,18 @@ class Report:
         scenarios: what was measured.
         peers: version per broker.
         setups: per broker, how logins, rights and sessions are kept.
-        results: per scenario and broker, one result per round.
+        results: per scenario and broker, one result per round; None where it failed.
+        failures: what failed, a sentence each.
     """
 
     scenarios: Mapping[str, Scenario]
     peers: Mapping[str, str]
     setups: dict[str, str] = field(default_factory=dict)
-    results: dict[str, dict[str, list[Result]]] = field(default_factory=dict)
+    results: dict[str, dict[str, list[Result | None]]] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
-    def add(self, scenario: str, peer: str, result: Result) -> None:
+    def add(self, scenario: str, peer: str, result: Result | None) -> None:
         """One more."""
         self.results.setdefault(scenario, {}).setdefault(peer, []).append(result)
 
@@ -85,8 +87,9 @@ class Report:
             "peers": dict(self.peers),
             "setups": self.setups,
             "units": {name: self.scenarios[name].unit for name in self.results},
+            "failures": self.failures,
             "results": {
-                name: {peer: [_plain(one) for one in each] for peer, each in found.items()}
+                name: {peer: [_plain(one) if one else None for one in each] for peer, each in found.items()}
                 for name, found in self.results.items()
             },
         }
@@ -97,26 +100,30 @@ def machine() -> str:
     return f"{os.cpu_count()} CPUs, Python {platform.python_version()}, {platform.system()}"
 
 
-def ratio(these: Sequence[Result], those: Sequence[Result], *, lower_is_better: bool) -> Ratio | None:
+def ratio(these: Sequence[Result | None], those: Sequence[Result | None], *, lower_is_better: bool) -> Ratio | None:
     """Round by round; None without a pair."""
-    found = [one.value / other.value for one, other in zip(these, those, strict=False) if one.value and other.value]
+    pairs = [(one.value, other.value) for one, other in zip(these, those, strict=False) if one and other]
+    found = [one / other for one, other in pairs if one and other]
     if lower_is_better:
         found = [1 / one for one in found]
     return Ratio(statistics.median(found), min(found), max(found)) if found else None
 
 
-def _per_cpu(results: Sequence[Result]) -> list[Result]:
-    return [dataclasses.replace(one, value=one.value / one.server if one.server else 0.0) for one in results]
+def _per_cpu(results: Sequence[Result | None]) -> list[Result | None]:
+    return [dataclasses.replace(one, value=one.value / one.server) if one and one.server else None for one in results]
 
 
-def median(results: Sequence[Result]) -> Result:
-    """Each field's median."""
+def median(results: Sequence[Result | None]) -> Result | None:
+    """Each field's median; None if all failed."""
+    good = [one for one in results if one]
+    if not good:
+        return None
     return Result(
-        statistics.median(one.value for one in results),
-        _median_pair([one.ack for one in results if one.ack]),
-        _median_pair([one.delivery for one in results if one.delivery]),
-        statistics.median(one.server for one in results),
-        statistics.median(one.load for one in results),
+        statistics.median(one.value for one in good),
+        _median_pair([one.ack for one in good if one.ack]),
+        _median_pair([one.delivery for one in good if one.delivery]),
+        statistics.median(one.server for one in good),
+        statistics.median(one.load for one in good),
     )
 
 
@@ -131,11 +138,13 @@ def markdown(report: Report) -> str:
     lines += ["", f"| | unit | {' | '.join(heads)} |", "|---|---|" + "---:|" * len(heads)]
     for name, found in report.results.items():
         scenario = report.scenarios[name]
-        cells = [f"{median(found[peer]).value:,.0f}" if peer in found else NOTHING for peer in names]
+        middle = [median(found.get(peer, [])) for peer in names]
+        cells = [f"{one.value:,.0f}" if one else NOTHING for one in middle]
         cells += [_ratio_cell(report.ratio(name, peer)) for peer in compared]
         cells += [_ratio_cell(report.per_cpu(name, peer)) for peer in compared]
         lines.append(f"| {scenario.title} | {scenario.unit} | {' | '.join(cells)} |")
-    lines += ["", *_filters(report), *_details(report)]
+    lines += ["", *(f"- Failed: {failure}." for failure in report.failures), *([""] if report.failures else [])]
+    lines += [*_filters(report), *_details(report)]
     return "\n".join(lines)
 
 
@@ -157,7 +166,8 @@ def _details(report: Report) -> list[str]:
     lines = [f"| {' | '.join(heads)} |", "|---|---|" + "---:|" * 5]
     for name, found in report.results.items():
         for peer, results in found.items():
-            one = median(results)
+            if (one := median(results)) is None:
+                continue
             scenario = report.scenarios[name]
             per_core = f"{one.value / one.server:,.0f}" if one.server and not _lower_is_better(scenario) else NOTHING
             lines.append(

@@ -74,3 +74,19 @@ def test_who_may_not_is_an_error_and_no_measurement(ours: Peer) -> None:
         nosy = Who("u00000", "u00000", ours.password("u00000"), filters=("users/u00001/inbox",))
         with pytest.raises(ConnectionError, match="may not subscribe"):
             load.open(Target(running.port), [nosy], Tally())
+
+
+def test_what_fails_is_told_and_the_rest_goes_on(ours: Peer) -> None:
+    class Shut:
+        name, version, v5, setup = "shut", "1", True, "none"
+        start = ours.start
+
+        def password(self, _: str) -> bytes:
+            return b"wrong"
+
+    told: list[str] = []
+    report = compare({"pairs": TINY["pairs"]}, [Shut(), ours], rounds=1, tell=told.append)
+    assert report.results["pairs"]["shut"] == [None]
+    assert "refused" in report.failures[0]
+    assert "refused" in told[0]
+    assert report.results["pairs"]["Pabal"][0] is not None

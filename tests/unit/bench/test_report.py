@@ -51,6 +51,20 @@ def test_ratios_are_made_round_by_round() -> None:
     assert ratio(these, [], lower_is_better=False) is None
 
 
+def test_a_round_that_failed_is_left_out_and_its_partner_with_it() -> None:
+    these, those = [result(200), None, result(220)], [result(100), result(1), result(100)]
+    assert ratio(these, those, lower_is_better=False) == Ratio(2.1, 2.0, 2.2)
+    assert median(these) == result(210)
+    assert median([None]) is None
+    made = report()
+    made.add("idle", "amqtt", None)
+    made.failures.append("round 1, idle, amqtt: no CONNACK after 120 s")
+    text = markdown(made)
+    assert "- Failed: round 1, idle, amqtt: no CONNACK after 120 s." in text
+    assert "| memory of 10,000 idle connections | bytes per connection | 6,000 | 1,500 | - |" in text
+    assert made.as_json()["results"]["idle"]["amqtt"] == [None]
+
+
 def test_less_memory_is_a_better_ratio() -> None:
     assert report().ratio("idle", "Pabal") == Ratio(0.25, 0.25, 0.25)
     assert report().ratio(BASE, "Pabal") == Ratio(1.5, 1.3, 3.0)
