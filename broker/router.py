@@ -125,7 +125,7 @@ class Router:
             later = partial(self._admitted, session, subscription, message, retain=retain, share=share)
             if not self.gate.admits(session, message.topic, later):
                 return
-        qos = message.qos if message.qos < subscription.qos else subscription.qos
+        qos = message.qos if message.qos < subscription.qos else subscription.qos  # noqa: FURB136 - min() takes 70 ns more
         outcome = session.deliver(message, qos, now, retain=retain, identifiers=subscription.identifiers, share=share)
         if outcome is _SENT and session.dirty:  # what a fan-out and a busy receiver come to
             self._core.stats.delivered += 1
