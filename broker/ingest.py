@@ -101,7 +101,7 @@ class Ingest:
 
     def relax(self, bridge: Session) -> None:
         """Read publishers again once the bridge has caught up."""
-        if self._paused and len(bridge.queue) <= self._core.limits.ingest_queue // 2:
+        if self._paused and bridge.queued <= self._core.limits.ingest_queue // 2:
             paused, self._paused = self._paused, set()
             for connection in paused:
                 connection.resume("ingest")
@@ -141,7 +141,7 @@ class Ingest:
         self._router.count(bridge, outcome)
         if outcome is not Outcome.SENT and outcome is not Outcome.QUEUED and origin is not None:
             origin.connection.settle(origin.packet_id, Reason.QUOTA_EXCEEDED, {"reason_string": "unavailable"})
-        elif len(bridge.queue) > core.limits.ingest_queue and origin is not None:
+        elif bridge.queued > core.limits.ingest_queue and origin is not None:
             origin.connection.pause("ingest")
             self._paused.add(origin.connection)
 

@@ -32,7 +32,7 @@ class BrokerCollector(Collector):
         yield sessions
         yield GaugeMetricFamily("pabal_broker_subscriptions", "Subscriptions of all sessions.", value=core.index.size)
         yield GaugeMetricFamily("pabal_broker_retained", "Retained messages.", value=core.retained.count)
-        depths = [len(session.queue) for session in core.sessions.values()]
+        depths = [session.queued for session in core.sessions.values()]
         inflight = sum(len(session.inflight) for session in core.sessions.values())
         yield GaugeMetricFamily(
             "pabal_broker_queued_messages", "Messages waiting for their session.", value=sum(depths)
