@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import signal
 import sys
 from contextlib import AbstractAsyncContextManager
@@ -106,12 +107,25 @@ def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
+GARBAGE_OBJECTS = 50_000
+"""New objects after which Python looks for unreachable ones, a few milliseconds of work. By default it is 700, which a fan-out to
+500 makes with every message: measured, 1.5 times as much work in all. Ours go by themselves, but for some of closed connections."""
+
+
+def _collect_rarely() -> None:
+    """What stands at start-up stays: the garbage collector need not look at it again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE_OBJECTS)
+
+
 async def _until_signal(context: AbstractAsyncContextManager[Broker]) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop.set)
     async with context:
+        _collect_rarely()
         await stop.wait()
         log.info("broker.stopping")
 

@@ -25,7 +25,7 @@ def summary(core: Core, session: Session) -> dict[str, Any]:
         "session_expiry": session.expiry,
         "subscriptions": len(session.subscriptions),
         "inflight": len(session.inflight),
-        "queued": len(session.queue),
+        "queued": session.queued,
         "address": None,
         "connected_at": None,
         "connected_seconds": None,

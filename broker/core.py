@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 import itertools
 import secrets
@@ -53,7 +54,7 @@ class Core:
         self.journal: Journal | None = None
         """Notes what has to survive the process; None for a broker without a session store."""
         self.sessions: dict[str, Session] = {}
-        self._by_principal: dict[str, set[Session]] = {}
+        self._by_principal: dict[str, list[Session]] = {}
         self.connections: dict[str, Connection] = {}
         self.open: set[Connection] = set()
         """Every connection, also those that have not said who they are."""
@@ -61,6 +62,7 @@ class Core:
         self.stamps = True
         """Whether there are services, whose user properties (`broker.router`) nobody else may send."""
         self.draining = False
+        self._dropped = self._count_dropped  # one object for all sessions
         self._dirty: list[Session] = []
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
@@ -111,7 +113,7 @@ class Core:
             client_id, principal, uid=uid or secrets.token_hex(8), queue_limit=self.limits.queue, dropped=self._dropped
         )
         self.sessions[client_id] = session
-        self._by_principal.setdefault(principal, set()).add(session)
+        self._by_principal.setdefault(principal, []).append(session)
         return session
 
     def persist(self, session: Session) -> None:
@@ -125,7 +127,7 @@ class Core:
             self.journal.forget(session)
             session.journal = None
 
-    def _dropped(self, outcome: Outcome) -> None:
+    def _count_dropped(self, outcome: Outcome) -> None:
         self.stats.dropped[DROP_NAMES[outcome]] += 1
 
     def drop_session(self, session: Session) -> None:
@@ -141,7 +143,8 @@ class Core:
             del self.sessions[session.client_id]
         own = self._by_principal.get(session.principal)
         if own is not None:
-            own.discard(session)
+            with contextlib.suppress(ValueError):  # it is gone already
+                own.remove(session)
             if not own:
                 del self._by_principal[session.principal]
 

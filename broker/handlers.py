@@ -26,10 +26,28 @@ from mqtt.packets import (
     UnsubAck,
     Unsubscribe,
 )
-from mqtt.reasons import protocol_error
+from mqtt.reasons import Reason, protocol_error
 
 if TYPE_CHECKING:
     from broker.connection import Connection
+
+
+def _ping(connection: Connection, _packet: PingReq) -> None:
+    """PINGREQ. Its answer says that all before it were answered, as far as that is ours."""
+    if connection.vouching or connection.unanswered:
+        connection.answer_from_disk(PingResp())
+    else:
+        connection.answer(PingResp())
+
+
+def _disconnect(connection: Connection, packet: Disconnect) -> None:
+    """DISCONNECT: the client goes, and may say how long its session shall live and whether its will is due."""
+    expiry = packet.properties.get("session_expiry_interval")
+    if expiry is not None:
+        if connection.session.expiry == 0 and expiry:  # [MQTT-3.14.2-2]
+            raise protocol_error("a session that ends with its connection can't be prolonged at the end")
+        connection.session.expiry = min(expiry, connection.core.limits.session_expiry_max)
+    connection.end(publish_will=packet.reason != Reason.SUCCESS)  # [MQTT-3.14.4-3]
 
 
 def _authenticate_again(_connection: Connection, _packet: Auth) -> None:
@@ -56,8 +74,8 @@ HANDLERS: dict[type, Callable[[Connection, Any], Awaitable[None] | None]] = {
     PubComp: completed,
     Subscribe: subscribe,
     Unsubscribe: unsubscribe,
-    PingReq: lambda connection, packet: connection.ping(packet),
-    Disconnect: lambda connection, packet: connection.disconnect(packet),
+    PingReq: _ping,
+    Disconnect: _disconnect,
     Connect: _connect_again,
     Auth: _authenticate_again,
     **dict.fromkeys((ConnAck, SubAck, UnsubAck, PingResp), _unexpected),

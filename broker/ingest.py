@@ -117,7 +117,7 @@ class Ingest:
 
     def relax(self, bridge: Session) -> None:
         """Read publishers again once the bridge has caught up."""
-        if self._paused and len(bridge.queue) <= self._core.limits.ingest_queue // 2:
+        if self._paused and bridge.queued <= self._core.limits.ingest_queue // 2:
             paused, self._paused = self._paused, set()
             for connection in paused:
                 connection.resume("ingest")
@@ -157,7 +157,7 @@ class Ingest:
         if outcome is not Outcome.SENT and outcome is not Outcome.QUEUED and origin is not None:
             said = explained("unavailable", code=Unavailable.code)
             origin.connection.settle(origin.packet_id, Reason.QUOTA_EXCEEDED, said)
-        elif len(bridge.queue) > core.limits.ingest_queue and origin is not None:
+        elif bridge.queued > core.limits.ingest_queue and origin is not None:
             origin.connection.pause("ingest")
             self._paused.add(origin.connection)
 

@@ -35,7 +35,7 @@ class BrokerCollector(Collector):
         yield GaugeMetricFamily(
             "pabal_broker_unsent_bytes", "Bytes that clients have left unread.", value=core.unsent.total()
         )
-        depths = [len(session.queue) for session in core.sessions.values()]
+        depths = [session.queued for session in core.sessions.values()]
         inflight = sum(len(session.inflight) for session in core.sessions.values())
         yield GaugeMetricFamily(
             "pabal_broker_queued_messages", "Messages waiting for their session.", value=sum(depths)

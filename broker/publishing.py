@@ -13,6 +13,7 @@ from broker.policy import Action, Undecided
 from broker.router import make_message
 from broker.stats import SAMPLE
 from chat.errors import Unavailable
+from mqtt.aliases import ReceivedAliases
 from mqtt.codec import V5, V311, encode_within
 from mqtt.filters import is_topic_name
 from mqtt.outgoing import Outgoing
@@ -88,6 +89,8 @@ def _check_properties(connection: Connection, packet: Publish) -> None:
     if not valid_response_topic(packet.properties):  # [MQTT-3.3.2-14]
         raise protocol_error("a response topic with a wildcard")
     if "topic_alias" in packet.properties:
+        if connection.aliases is None:
+            connection.aliases = ReceivedAliases(connection.core.limits.topic_alias_maximum)
         connection.aliases.resolve(packet)
 
 

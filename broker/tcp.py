@@ -24,11 +24,12 @@ class TcpTransport(asyncio.Protocol):
         admitted: whether somebody has asked `broker.admission` already.
     """
 
-    peer = ""
-    certificate: str | None = None
-    tls: SSLObject | None = None
+    __slots__ = ("_admitted", "_broker", "_connection", "_transport", "certificate", "peer", "tls")
 
     def __init__(self, broker: Broker, *, admitted: bool = False) -> None:
+        self.peer = ""
+        self.certificate: str | None = None
+        self.tls: SSLObject | None = None
         self._broker = broker
         self._admitted = admitted
         self._transport: asyncio.Transport | None = None
@@ -63,7 +64,7 @@ class TcpTransport(asyncio.Protocol):
         """The socket is gone."""
         if self._connection is not None:
             self._connection.lost()
-        self._transport = None
+        self._transport = self._connection = None  # they point at each other: without this, garbage
 
     def pause_writing(self) -> None:
         """The client doesn't read what it is sent."""

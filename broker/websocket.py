@@ -120,7 +120,7 @@ class WebSocketTransport(asyncio.Protocol):
         self._shaken()
         if self._connection is not None:
             self._connection.lost()
-        self._transport = None
+        self._transport = self._connection = None  # they point at each other: without this, garbage
 
     def pause_writing(self) -> None:
         """The client doesn't read what it is sent."""

@@ -5,6 +5,9 @@ from __future__ import annotations
 from mqtt.packets import Publish
 from mqtt.reasons import ProtocolViolation, Reason, protocol_error
 
+ALIAS_BYTES = 2 + 3 + 2
+"""The most that an alias adds to a PUBLISH: the property, and the length fields and the packet id beside it."""
+
 
 class SentAliases:
     """Numbers that we give to topics; the one that was used longest ago makes room.

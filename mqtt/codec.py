@@ -35,7 +35,7 @@ class Decoder:
         self.version = version
         self.max_packet = max_packet
         self.failure: ProtocolViolation | None = None
-        self._rest = bytearray()
+        self._rest: bytes | bytearray = b""
         self._need = 0
 
     def feed(self, data: bytes) -> list[Packet]:
@@ -47,8 +47,7 @@ class Decoder:
             self._rest += data
             if len(self._rest) < self._need:
                 return []
-            data = bytes(self._rest)
-            self._rest.clear()
+            data, self._rest = bytes(self._rest), b""
         packets: list[Packet] = []
         try:
             used = self._read(data, packets)
@@ -56,7 +55,7 @@ class Decoder:
             self.failure = violation
             return packets
         if used < len(data):
-            self._rest += data[used:]
+            self._rest = bytearray(data[used:])
         return packets
 
     def hold(self, data: bytes) -> None:

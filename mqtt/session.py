@@ -14,11 +14,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from mqtt.aliases import SentAliases
+from mqtt.aliases import ALIAS_BYTES, SentAliases
 from mqtt.decode import V5
 from mqtt.encode import encode, with_dup
 from mqtt.inbound import Inbound
@@ -28,38 +27,18 @@ from mqtt.outgoing import Outcome, Outgoing
 from mqtt.packets import PubRel
 from mqtt.qos2 import Awaits, Heard, after
 from mqtt.reasons import Reason
+from mqtt.subscription import Subscription
 from mqtt.wire import PACKET_IDS
+
+__all__ = ["MAX_PACKET_ID", "Session", "Subscription"]
 
 MAX_PACKET_ID = 0xFFFF
 
 _SENT, _QUEUED, _AWAITS_PUBACK, _HEARD_PUBACK = Outcome.SENT, Outcome.QUEUED, Awaits.PUBACK, Heard.PUBACK
-"""For what is asked per message: a global takes 6 ns, a member of an enum 50."""
+# They are asked for per message: a global takes 6 ns, a member of an enum 50.
 
 CLOSED = MAX_PACKET_ID + 1
 """What a held session's window is smaller by: no room is left, whatever is under way."""
-
-ALIAS_BYTES = 2 + 3 + 2
-"""The most that an alias adds to a PUBLISH: the property, and the length fields and the packet id beside it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Subscription:
-    """How a session subscribed to one filter."""
-
-    topic_filter: str
-    qos: int
-    no_local: bool = False
-    retain_as_published: bool = False
-    identifiers: tuple[int, ...] = ()
-
-    def merged_with(self, other: Subscription) -> Subscription:
-        """How the one copy of a message that both match is delivered: nothing that either asked for is missing."""
-        return Subscription(
-            self.topic_filter,
-            max(self.qos, other.qos),
-            retain_as_published=self.retain_as_published or other.retain_as_published,
-            identifiers=self.identifiers + other.identifiers,
-        )
 
 
 class Session:
@@ -77,7 +56,6 @@ class Session:
         out: bytes to be sent.
         dirty: the shell's note that `out` will be drained this turn.
         connection: the shell's own object for the connection; nothing here looks into it.
-        inbound: the receiving half.
         journal: notes what has to survive the process; None for a session that ends with its connection.
         key: of its record there.
         held: whether nothing of QoS 1 and 2 is sent for now; see `hold`.
@@ -89,7 +67,9 @@ class Session:
         "_aliases",
         "_behind",
         "_dropped",
+        "_inbound",
         "_next_id",
+        "_queue",
         "_withdrawn",
         "attached",
         "client_id",
@@ -98,14 +78,12 @@ class Session:
         "dirty",
         "expiry",
         "held",
-        "inbound",
         "inflight",
         "journal",
         "key",
         "max_packet",
         "out",
         "principal",
-        "queue",
         "queue_limit",
         "shared",
         "stalled",
@@ -142,17 +120,42 @@ class Session:
         self.max_packet = 0
         self.out: list[bytes] = []
         self.inflight: dict[int, Outgoing] = {}
-        self.queue: deque[Outgoing] = deque()
-        self.inbound = Inbound(uid)
+        self._queue: deque[Outgoing] | None = None
+        self._inbound: Inbound | None = None
         self.journal: Journal | None = None
         self.key = 0
         self._dropped = dropped
         self._next_id = 0
-        self._behind: deque[int] = deque()
+        self._behind: deque[int] | tuple[()] = ()
         """Packet ids under way from an earlier connection that were not sent on this one yet."""
         self._withdrawn: dict[int, Outgoing] = {}
         """Purged messages whose packet ids the client may still use."""
         self._aliases: SentAliases | None = None
+
+    # ---- made on first use: most sessions are idle, and an empty deque takes 624 bytes
+
+    @property
+    def queue(self) -> deque[Outgoing]:
+        """What waits; who only counts asks `queued`."""
+        if self._queue is None:
+            self._queue = deque()
+        return self._queue
+
+    @queue.setter
+    def queue(self, outgoing: deque[Outgoing]) -> None:
+        self._queue = outgoing or None
+
+    @property
+    def queued(self) -> int:
+        """How many messages wait."""
+        return len(self._queue) if self._queue is not None else 0
+
+    @property
+    def inbound(self) -> Inbound:
+        """The receiving half."""
+        if self._inbound is None:
+            self._inbound = Inbound(self.uid)
+        return self._inbound
 
     # ---- connection
 
@@ -178,7 +181,8 @@ class Session:
         """The connection is gone; what it had not been sent goes with it, what was under way stays."""
         self.connected = False
         self.out = []
-        self.inbound.lost()
+        if self._inbound is not None:
+            self._inbound.lost()
 
     def resume(self, now: float) -> None:
         """Send again, with DUP and the same packet ids in the same order, what was under way [MQTT-4.4.0-1, 4.6.0-1]: all
@@ -188,8 +192,9 @@ class Session:
         for packet_id, outgoing in withdrawn.items():
             if outgoing.awaits is not Awaits.PUBACK:
                 self._let_go(packet_id, outgoing)
-        self._behind = deque(
-            key for key, each in self.inflight.items() if each.awaits not in (Awaits.PUBCOMP, Awaits.COMMIT)
+        self._behind = (
+            deque(key for key, each in self.inflight.items() if each.awaits not in (Awaits.PUBCOMP, Awaits.COMMIT))
+            or ()
         )
         for packet_id, outgoing in list(self.inflight.items()):
             if outgoing.awaits is Awaits.PUBCOMP:  # [MQTT-4.3.3-6]
@@ -243,13 +248,13 @@ class Session:
         if self.max_packet and self.connected and self._exceeds(message, identifiers, now):
             return Outcome.TOO_LARGE
         outgoing = Outgoing(message, qos, retain, identifiers, origin, share)
-        if self.connected and len(self.inflight) < self.window and not self.queue:
+        if self.connected and len(self.inflight) < self.window and not self._queue:
             packet_id = self._take_id()
             self.inflight[packet_id] = outgoing
             if self.journal is None or self._noted(packet_id, outgoing):
                 self._send(packet_id, outgoing, now)
             return _SENT
-        if len(self.queue) >= self.queue_limit and origin is None:
+        if self.queued >= self.queue_limit and origin is None:
             return Outcome.QUEUE_FULL
         self.keep(outgoing)
         return _QUEUED
@@ -283,13 +288,13 @@ class Session:
             self._release(packet_id, outgoing)
         if self._behind and packet_id in self._behind:
             self._behind.remove(packet_id)  # the client remembers the message from an earlier connection
-        if self.queue or self._behind:
+        if self._queue or self._behind:
             self.refill(now)
         return outgoing
 
     def refill(self, now: float) -> None:
         """Send from the queue while the window has room; before it what is still to be sent again."""
-        queue, inflight, behind = self.queue, self.inflight, self._behind
+        queue, inflight, behind = self._queue, self.inflight, self._behind
         while behind and self.connected and len(inflight) - len(behind) < self.window:
             packet_id = behind.popleft()
             self._send(packet_id, inflight[packet_id], now, dup=True)
@@ -330,7 +335,7 @@ class Session:
         outgoing = self.inflight.pop(packet_id)
         awaits = outgoing.awaits
         sent = self.connected and packet_id not in self._behind and awaits is not Awaits.COMMIT
-        if packet_id in self._behind:
+        if self._behind and packet_id in self._behind:
             self._behind.remove(packet_id)
         if self.journal is not None and awaits is Awaits.PUBREC:
             self.journal.withdrawn(self, packet_id, outgoing)
