@@ -32,7 +32,7 @@ _AREAS = {
     "decoding": ("mqtt/decode.py", "mqtt/codec.py", "mqtt/wire.py"),
     "encoding": ("mqtt/encode.py", "mqtt/messages.py", "mqtt/aliases.py"),
     "routing": ("mqtt/index.py", "mqtt/retained.py", "broker/router.py"),
-    "session": ("mqtt/session.py", "mqtt/subscription.py", "mqtt/outgoing.py", "mqtt/inbound.py", "mqtt/qos2.py", "broker/core.py", "broker/marks.py"),
+    "session": ("mqtt/session.py", "mqtt/outbound.py", "mqtt/writing.py", "mqtt/subscription.py", "mqtt/outgoing.py", "mqtt/inbound.py", "mqtt/qos2.py", "broker/core.py", "broker/marks.py"),
     "sessions on disk": ("broker/durability.py", "broker/restoring.py", "mqtt/journal.py", "mqtt/store.py", "adapters/sqlite/", "sqlite3"),
     "handling of packets and rights": ("broker/publishing.py", "broker/connection.py", "broker/broker.py", "broker/subscribing.py"),
     "socket writes": ("broker/tcp.py:write", "broker/websocket.py:write"),

@@ -31,6 +31,7 @@ from mqtt.store import (
 )
 
 if TYPE_CHECKING:
+    from mqtt.outbound import Outbound
     from mqtt.session import Session, Subscription
 
 Waiting = tuple[int, int, Outgoing]
@@ -148,7 +149,7 @@ class Journal:
 
     # ---- messages that wait for a client
 
-    def waits(self, session: Session, packet_id: int, outgoing: Outgoing) -> None:
+    def waits(self, session: Outbound, packet_id: int, outgoing: Outgoing) -> None:
         """A message is in the session's queue (packet id 0), or under way; also when what it waits for has changed."""
         if not outgoing.key:
             outgoing.key = self._new_key()
@@ -169,7 +170,7 @@ class Journal:
             self._changed()
         outgoing.key = 0
 
-    def withdrawn(self, session: Session, packet_id: int, outgoing: Outgoing) -> None:
+    def withdrawn(self, session: Outbound, packet_id: int, outgoing: Outgoing) -> None:
         """A message won't be sent again, but its client may still use its packet id."""
         outgoing.withdrawn = True
         if outgoing.key:
