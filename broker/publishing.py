@@ -16,6 +16,7 @@ from chat.errors import Unavailable
 from mqtt.aliases import ReceivedAliases
 from mqtt.codec import V5, V311, encode_within
 from mqtt.filters import is_topic_name
+from mqtt.messages import Message
 from mqtt.outgoing import Outgoing
 from mqtt.packets import NONE, Properties, PubAck, PubAcks, PubComp, Publish, PubRec, PubRel
 from mqtt.qos2 import Answer, Event, Heard, Held
@@ -65,17 +66,20 @@ def _take(connection: Connection, packet: Publish) -> None:
         connection.broker.ingest.forward(connection, packet)
         return
     core, publisher = connection.core, connection.session.client_id
-    service = connection.identity.service
-    message = make_message(packet, publisher=publisher, service=service, now=core.now, stamps=core.stamps)
+    if packet.properties:
+        service = connection.identity.service
+        message = make_message(packet, publisher=publisher, service=service, now=core.now, stamps=core.stamps)
+    else:
+        message = Message(packet.topic, packet.payload, packet.qos, packet.retain, publisher)
     delivered = stats.delivered
-    journal = connection.core.journal
+    journal = core.journal
     changes = 0 if journal is None else journal.changes
     receivers = connection.broker.router.publish(message)
     if packet.qos:
         reason = _SUCCESS if receivers else Reason.NO_MATCHING_SUBSCRIBERS
         if journal is not None and packet.qos == 1 and (journal.changes != changes or connection.unanswered):
             connection.unanswered += 1
-            journal.after(partial(_answer_late, connection, packet.packet_id, reason, connection.core.now))
+            journal.after(partial(_answer_late, connection, packet.packet_id, reason, core.now))
             return
         _answer(connection, packet.packet_id, packet.qos, reason)
     if not stats.published % SAMPLE:

@@ -102,10 +102,11 @@ class Decoder:
                 packets.append(read_publish(first & 0x0F, data, start, end, version))
             else:
                 packets.append(read_packet(first, data, start, end, version))
+                if not version:
+                    self._first(packets)
+                    pos = end
+                    break
             pos = end
-            if not version:
-                self._first(packets)
-                break
         self._need = 0
         return pos
 

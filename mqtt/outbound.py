@@ -218,13 +218,13 @@ class Outbound(Writing):
             return None
         qos1 = heard is _HEARD_PUBACK and outgoing.awaits is _AWAITS_PUBACK
         awaits = None if qos1 else after(outgoing.awaits, heard)  # its table needs to hash two enum members
-        if awaits is not None and outgoing.awaits is Awaits.PUBREC:
-            self.inflight[packet_id] = self.inflight.pop(packet_id)  # PUBRELs come again in the order of the PUBRECs
         if awaits is None:
             del self.inflight[packet_id]
             if self.journal is not None:
                 self.journal.done(outgoing)
         else:
+            if outgoing.awaits is Awaits.PUBREC:  # PUBRELs come again in the order of the PUBRECs
+                self.inflight[packet_id] = self.inflight.pop(packet_id)
             outgoing.awaits = awaits
             self._release(packet_id, outgoing)
         if self._behind and packet_id in self._behind:
