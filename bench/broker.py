@@ -135,11 +135,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def write(report: Report, directory: Path) -> list[Path]:
-    """Raw numbers, tables and picture."""
+    """Raw numbers and picture."""
     directory.mkdir(exist_ok=True)
     contents = {
         "broker.json": json.dumps(report.as_json(), indent=1) + "\n",
-        "broker.md": markdown(report) + "\n",
         "broker.svg": draw(report),
     }
     for name, text in contents.items():

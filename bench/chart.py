@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from xml.sax.saxutils import escape
 
-from bench.report import REFERENCE, Ratio, Report, machine, shown
+from bench.report import OURS, REFERENCE, Ratio, Report, machine, shown
 
 _WIDTH, _LEFT, _RIGHT, _TOP, _ROW = 860, 270, 40, 74, 26
 _TICKS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
@@ -42,7 +42,7 @@ def draw(report: Report) -> str:
         parts.append(_text(_LEFT - 12, y + 4, report.scenarios[name].title, anchor="end"))
         for colour, peer in zip(_COLOURS, peers, strict=False):
             if (ratio := found[peer]) is not None:
-                parts += _mark(scale, ratio, y, colour)
+                parts += _mark(scale, ratio, y, colour, left=peer != OURS)
     return "\n".join([*parts, "</svg>", ""])
 
 
@@ -50,7 +50,7 @@ class _Scale:
     """Ratios to pixels."""
 
     def __init__(self, values: list[float]) -> None:
-        low, high = min([*values, 0.5]) / 1.15, max([*values, 2.0]) * 1.45
+        low, high = min([*values, 0.5]) / 2.5, max([*values, 2.0]) * 1.45
         self.ticks = [tick for tick in _TICKS if low <= tick <= high]
         self._low, self._span = math.log(low), math.log(high) - math.log(low)
 
@@ -78,12 +78,16 @@ def _legend(peers: list[str], report: Report) -> list[str]:
     return [*parts, _text(x, 50, label, colour="#666666")]
 
 
-def _mark(scale: _Scale, ratio: Ratio, y: float, colour: str) -> list[str]:
-    x = scale.x(ratio.median)
+def _mark(scale: _Scale, ratio: Ratio, y: float, colour: str, *, left: bool) -> list[str]:
+    """A dot with its spread and figure; the figures of two brokers stand on opposite sides, so that they don't collide."""
+    x, least, most = map(scale.x, ratio)
+    at, anchor = (least - 9, "end") if left else (most + 9, "start")
+    label = shown(ratio.median)
     return [
-        _line(scale.x(ratio.least), y, scale.x(ratio.most), y, colour, 2.0),
+        _line(least, y, most, y, colour, 2.0),
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{colour}"/>',
-        _text(max(x, scale.x(ratio.most)) + 9, y + 4, shown(ratio.median), size=11, colour=colour),
+        _text(at, y + 4, label, anchor=anchor, size=11, edge="#ffffff"),  # legible where a line runs behind it
+        _text(at, y + 4, label, anchor=anchor, size=11, colour=colour),
     ]
 
 
@@ -91,8 +95,9 @@ def _line(x1: float, y1: float, x2: float, y2: float, colour: str, width: float)
     return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}" stroke-width="{width}"/>'
 
 
-def _text(x: float, y: float, text: str, *, anchor: str = "start", size: int = 13, colour: str = _INK) -> str:
-    # A white edge behind the letters keeps them legible on a line.
-    edge = 'stroke="#ffffff" stroke-width="3" paint-order="stroke"'
+def _text(
+    x: float, y: float, text: str, *, anchor: str = "start", size: int = 13, colour: str = _INK, edge: str = ""
+) -> str:
     place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}"'
-    return f'<text {place} fill="{colour}" {edge}>{escape(text)}</text>'
+    stroke = f' stroke="{edge}" stroke-width="3"' if edge else ""
+    return f'<text {place} fill="{edge or colour}"{stroke}>{escape(text)}</text>'

@@ -26,7 +26,7 @@ from bench.accounts import (
 from bench.load import Tally, Target, Who, engine
 from bench.peers import Peer, Running
 from bench.scenarios import GATHER, SIZE, Connects, FanOut, Idle, Pairs, Scenario
-from bench.stats import cpu_seconds, percentile
+from bench.stats import busy_seconds, cpu_seconds, percentile
 
 SECONDS = 120.0
 """The longest that one measurement may take."""
@@ -45,6 +45,7 @@ class Result:
         delivery: publish to delivery (p50, p99).
         server: cores that the broker used.
         load: cores that the load generator used: near 1 means that it was the bottleneck.
+        others: cores that everything else on the machine used: much of it means that figures are lower bounds.
     """
 
     value: float
@@ -52,6 +53,7 @@ class Result:
     delivery: tuple[float, float] | None = None
     server: float = 0.0
     load: float = 0.0
+    others: float = 0.0
 
 
 def measure(scenario: Scenario, peer: Peer, *, few: bool) -> Result:
@@ -171,7 +173,7 @@ def _connects(peer: Peer, running: Running, connections: int) -> Result:
             opened = load.open(Target(running.port), people, Tally())
         times = [one.let_in for one in opened]
         ack = percentile(times, 0.5), percentile(times, 0.99)
-        return Result(connections / clock.elapsed, ack, None, clock.server, clock.load)
+        return Result(connections / clock.elapsed, ack, None, clock.server, clock.load, clock.others)
 
 
 def _idle(peer: Peer, running: Running, connections: int) -> Result:
@@ -186,26 +188,28 @@ def _idle(peer: Peer, running: Running, connections: int) -> Result:
             load.open(Target(running.port), (_who(peer, name, inbox(name)) for name in names), Tally())
         time.sleep(_SETTLE)
         used = process.memory_info().rss - before
-    return Result(used / connections, None, None, clock.server, clock.load)
+    return Result(used / connections, None, None, clock.server, clock.load, clock.others)
 
 
 # ---- what came out
 
 
 class _Clock:
-    """Wall time, and cores used by the broker and by the load generator."""
+    """Wall time, and cores used by the broker, by the load generator, and by everything else."""
 
-    elapsed = server = load = 0.0
+    elapsed = server = load = others = 0.0
 
 
 @contextlib.contextmanager
 def _clock(running: Running) -> Iterator[_Clock]:
     clock = _Clock()
-    before, own, start = cpu_seconds(running.pid), time.process_time(), time.perf_counter()
+    before, own, all_of_it, start = cpu_seconds(running.pid), time.process_time(), busy_seconds(), time.perf_counter()
     yield clock
     clock.elapsed = time.perf_counter() - start
+    everything = (busy_seconds() - all_of_it) / clock.elapsed
     clock.server = (cpu_seconds(running.pid) - before) / clock.elapsed
     clock.load = (time.process_time() - own) / clock.elapsed
+    clock.others = max(0.0, everything - clock.server - clock.load)
 
 
 def _result(total: int, clock: _Clock, sent: Tally, got: Tally) -> Result:
@@ -213,4 +217,4 @@ def _result(total: int, clock: _Clock, sent: Tally, got: Tally) -> Result:
         raise RuntimeError(f"{sent.refused} messages were refused: this is no measurement")
     ack = (percentile(sent.latencies, 0.5), percentile(sent.latencies, 0.99)) if sent.latencies else None
     delivery = percentile(got.delays, 0.5), percentile(got.delays, 0.99)
-    return Result(total / clock.elapsed, ack, delivery, clock.server, clock.load)
+    return Result(total / clock.elapsed, ack, delivery, clock.server, clock.load, clock.others)

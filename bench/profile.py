@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import linecache
 import shutil
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from bench.measure import Result, measure
 from bench.peers import Peer, PeerMissing, Running
 from bench.scenarios import BASE, SCENARIOS, FanOut, Pairs, Scenario, users
 
+ROOT = Path(__file__).resolve().parents[1]
 SECONDS = 5
 """Of sampling, in the middle of the work."""
 _START = 1.5
@@ -52,6 +54,12 @@ def area(frame: str) -> str:
     return "the rest"
 
 
+def waits(frame: str) -> bool:
+    """Whether the line at the end of a stack takes work from a queue: py-spy takes a thread that waits there for busy."""
+    path, _, line = frame.rpartition(" (")[2].rstrip(")").rpartition(":")
+    return ".get()" in linecache.getline(str(ROOT / path), int(line) if line.isdecimal() else 0)
+
+
 def shares(stacks: str) -> list[tuple[str, float]]:
     """Share of the samples per area, the greatest first.
 
@@ -61,7 +69,9 @@ def shares(stacks: str) -> list[tuple[str, float]]:
     found: Counter[str] = Counter()
     for line in stacks.splitlines():
         stack, _, samples = line.rpartition(" ")
-        found[area(stack.rsplit(";", 1)[-1])] += int(samples)
+        frame = stack.rsplit(";", 1)[-1]
+        if not waits(frame):
+            found[area(frame)] += int(samples)
     total = found.total()
     return [(title, samples / total) for title, samples in found.most_common()]
 
@@ -127,7 +137,7 @@ def table(scenario: Scenario, result: Result, found: list[tuple[str, float]]) ->
 def _longer(scenario: Scenario) -> Scenario:
     """Enough work for the time of the sampling."""
     if isinstance(scenario, Pairs | FanOut):
-        return replace(scenario, messages=scenario.messages * 6)
+        return replace(scenario, messages=scenario.messages * 4)
     return replace(scenario, connections=10_000)
 
 

@@ -19,6 +19,8 @@ from bench.scenarios import BASE, Idle, Scenario
 
 REFERENCE = "Mosquitto"
 NOTHING = "-"
+DISTURBED = 0.3
+"""Cores for others, of two, beyond which rates say little. Ours needs some for mongod and Valkey at logins only."""
 OURS = "Pabal"
 
 
@@ -124,6 +126,7 @@ def median(results: Sequence[Result | None]) -> Result | None:
         _median_pair([one.delivery for one in good if one.delivery]),
         statistics.median(one.server for one in good),
         statistics.median(one.load for one in good),
+        statistics.median(one.others for one in good),
     )
 
 
@@ -133,6 +136,7 @@ def markdown(report: Report) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in report.peers.items())
     lines = [f"{report.at:%Y-%m-%d}, {machine()}; {versions}; {report.rounds} round(s), medians.", ""]
     lines += [f"- {name}: {setup}." for name, setup in report.setups.items()]
+    lines += _disturbed(report)
     compared = [name for name in names if name != REFERENCE] if REFERENCE in names else []
     heads = [*names, *(f"{name} / {REFERENCE}" for name in compared), *(f"{name}, per CPU" for name in compared)]
     lines += ["", f"| | unit | {' | '.join(heads)} |", "|---|---|" + "---:|" * len(heads)]
@@ -146,6 +150,20 @@ def markdown(report: Report) -> str:
     lines += ["", *(f"- Failed: {failure}." for failure in report.failures), *([""] if report.failures else [])]
     lines += [*_filters(report), *_details(report)]
     return "\n".join(lines)
+
+
+def _disturbed(report: Report) -> list[str]:
+    others = [one.others for found in report.results.values() for each in found.values() for one in each if one]
+    if not others:
+        return []
+    lines = [
+        f"- Everything else on the machine took {statistics.median(others):.2f} cores (median), {max(others):.2f} at most."
+    ]
+    if statistics.median(others) > DISTURBED:
+        lines.append(
+            "- **The machine was busy: the rates are lower bounds, and only what is per CPU can be compared.**"
+        )
+    return lines
 
 
 def _filters(report: Report) -> list[str]:

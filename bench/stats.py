@@ -26,6 +26,12 @@ def cpu_seconds(pid: int) -> float:
     return sum(time.user + time.system for time in times)
 
 
+def busy_seconds() -> float:
+    """Seconds that all CPUs of the machine together have worked, for whomever; what a hypervisor took away included."""
+    times = psutil.cpu_times()
+    return sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0)
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One measurement.

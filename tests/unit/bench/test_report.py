@@ -12,8 +12,8 @@ from bench.scenarios import BASE, SCENARIOS, FanOut, Idle, shortened, users
 from bench.stats import percentile
 
 
-def result(value: float, server: float = 1.0) -> Result:
-    return Result(value, (0.001, 0.002), None, server, 0.5)
+def result(value: float, server: float = 1.0, others: float = 0.1) -> Result:
+    return Result(value, (0.001, 0.002), None, server, 0.5, others)
 
 
 def report() -> Report:
@@ -86,6 +86,15 @@ def test_the_tables_have_a_row_per_scenario_and_a_dash_for_what_a_broker_can_not
         assert len({row.count("|") for row in rows}) <= 1
 
 
+def test_a_busy_machine_is_told_of() -> None:
+    quiet = report()
+    assert "took 0.10 cores (median), 0.10 at most" in markdown(quiet)
+    assert "lower bounds" not in markdown(quiet)
+    busy = Report({BASE: SCENARIOS[BASE]}, {"Pabal": "1"})
+    busy.add(BASE, "Pabal", result(1, others=0.9))
+    assert "lower bounds" in markdown(busy)
+
+
 def test_a_row_of_memory_has_no_rate_per_cpu() -> None:
     (row,) = [
         line
@@ -109,8 +118,14 @@ def test_the_picture_is_well_formed_and_holds_every_figure() -> None:
 def test_what_is_written_is_what_was_measured(tmp_path: Path) -> None:
     files = write(report(), tmp_path / "out")
     kept = json.loads(files[0].read_text())
-    assert kept["results"][BASE]["Mosquitto"][0] == {"value": 100.0, "ack": [0.001, 0.002], "server": 1.0, "load": 0.5}
-    assert [file.suffix for file in files] == [".json", ".md", ".svg"]
+    assert kept["results"][BASE]["Mosquitto"][0] == {
+        "value": 100.0,
+        "ack": [0.001, 0.002],
+        "server": 1.0,
+        "load": 0.5,
+        "others": 0.1,
+    }
+    assert [file.suffix for file in files] == [".json", ".svg"]
 
 
 def test_tables_are_replaced_between_their_marks() -> None:
