@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from ssl import SSLObject
+from typing import NamedTuple
 
 import structlog
 import uvloop
@@ -38,6 +39,13 @@ WINDOW = 20
 CLIENTS = 20
 RECEIVERS = 500
 PAYLOAD = b"x" * 1024
+
+
+class Round(NamedTuple):
+    """What came out of one: deliveries, and seconds of processor time without the set-up."""
+
+    delivered: int
+    seconds: float
 
 
 class _Policy(OpenPolicy):
@@ -105,7 +113,7 @@ def _pubacks(first: int, count: int) -> bytes:
     return b"".join(b"\x40\x02" + PACKET_IDS[(first + number) % 65_535 + 1] for number in range(count))
 
 
-async def _pairs(turns: int, *, version: int = V311, qos: int = 1, others: int = 0) -> int:
+async def _pairs(turns: int, *, version: int = V311, qos: int = 1, others: int = 0) -> Round:
     """20 publishers to 20 subscribers, each pair on a topic of its own; `others` more filters are present."""
     broker = Broker(_Policy(), limits=DEFAULTS)
     subscribers = await _clients(broker, "s", CLIENTS, version)
@@ -114,6 +122,7 @@ async def _pairs(turns: int, *, version: int = V311, qos: int = 1, others: int =
         subscriber.subscribe(f"bench/{number}/messages", qos=qos)
         subscriber.subscribe(*(f"other/{number}/{other}/+" for other in range(others // CLIENTS)), f"own/{number}")
     batches = [_publishes(f"bench/{number}/messages", qos, version) for number in range(CLIENTS)]
+    start = time.process_time()
     for turn in range(turns):
         for publisher, batch in zip(publishers, batches, strict=True):
             publisher.send(batch)
@@ -126,10 +135,10 @@ async def _pairs(turns: int, *, version: int = V311, qos: int = 1, others: int =
         for publisher in publishers:
             publisher.written.clear()
         await asyncio.sleep(0)
-    return broker.core.stats.delivered
+    return Round(broker.core.stats.delivered, time.process_time() - start)
 
 
-async def _fan_out(turns: int, *, version: int = V311) -> int:
+async def _fan_out(turns: int, *, version: int = V311) -> Round:
     """One publisher to 500 subscribers, QoS 1."""
     broker = Broker(_Policy(), limits=DEFAULTS)
     subscribers = await _clients(broker, "s", RECEIVERS, version)
@@ -137,6 +146,7 @@ async def _fan_out(turns: int, *, version: int = V311) -> int:
     for subscriber in subscribers:
         subscriber.subscribe("bench/messages")
     batch = _publishes("bench/messages", 1, version)
+    start = time.process_time()
     for turn in range(turns):
         publisher.send(batch)
         await asyncio.sleep(0)
@@ -146,16 +156,17 @@ async def _fan_out(turns: int, *, version: int = V311) -> int:
             subscriber.send(acks)
         publisher.written.clear()
         await asyncio.sleep(0)
-    return broker.core.stats.delivered
+    return Round(broker.core.stats.delivered, time.process_time() - start)
 
 
-async def _ingest(turns: int) -> int:
+async def _ingest(turns: int) -> Round:
     """20 publishers to one bridge, which answers for them all: the broker's half of acknowledgement after store."""
     broker = Broker(_Policy(), limits=DEFAULTS, ingest_filters=("chats/+/send/+",))
     (bridge,) = await _clients(broker, "svc-bridge", 1, V5)
     publishers = await _clients(broker, "p", CLIENTS, V311)
     bridge.subscribe("$share/bridge/chats/+/send/+")
     batches = [_publishes(f"chats/c{number}/send/p{number}", 1, V311) for number in range(CLIENTS)]
+    start = time.process_time()
     for turn in range(turns):
         for publisher, batch in zip(publishers, batches, strict=True):
             publisher.send(batch)
@@ -165,10 +176,10 @@ async def _ingest(turns: int) -> int:
         await asyncio.sleep(0)
         for publisher in publishers:
             publisher.written.clear()
-    return broker.core.stats.delivered
+    return Round(broker.core.stats.delivered, time.process_time() - start)
 
 
-SCENARIOS: dict[str, tuple[Callable[[int], int], int]] = {
+SCENARIOS: dict[str, tuple[Callable[[int], Round], int]] = {
     "pairs": (lambda turns: uvloop.run(_pairs(turns)), 300),
     "pairs-v5": (lambda turns: uvloop.run(_pairs(turns, version=V5)), 300),
     "pairs-qos0": (lambda turns: uvloop.run(_pairs(turns, qos=0)), 300),
@@ -183,9 +194,8 @@ SCENARIOS: dict[str, tuple[Callable[[int], int], int]] = {
 def measure(name: str, turns: int | None = None) -> float:
     """Microseconds of processor time per delivered message in one round."""
     run, usual = SCENARIOS[name]
-    start = time.process_time()
-    delivered = run(turns or usual)
-    return (time.process_time() - start) / delivered * 1e6
+    delivered, seconds = run(turns or usual)
+    return seconds / delivered * 1e6
 
 
 class _Worker:

@@ -58,22 +58,58 @@ class Group(Generic[K, V]):
 
 
 class _Leaf(Generic[K, V]):
-    """What subscribes to one filter.
+    """What subscribes to one filter: most often one session, whose entry needs no dictionary then (of 224 bytes).
 
     Attributes:
-        match: what a topic matches that only this filter matches, which is the common case: views, which follow what
-            comes and goes, so it is made with the first message and not for each.
+        groups: its shared subscriptions.
+        match: what a topic matches that only this filter matches, which is the common case; None until it is asked for.
     """
 
-    __slots__ = ("entries", "groups", "match")
+    __slots__ = ("_entries", "_first", "groups", "match")
 
     def __init__(self) -> None:
-        self.entries: dict[K, V] = {}
-        self.groups: dict[str, Group[K, V]] = {}
+        self._first: tuple[K, V] | None = None
+        """The only entry; None when there is none, or `_entries` has them."""
+        self._entries: dict[K, V] | None = None
         self.match: Match[K, V] | None = None
+        self.groups: dict[str, Group[K, V]] = _NO_GROUPS
 
     def __bool__(self) -> bool:
-        return bool(self.entries or self.groups)
+        return bool(self._first or self._entries or self.groups)
+
+    def add(self, key: K, value: V) -> bool:
+        """Add or replace an entry. True if it is new."""
+        self.match = None
+        if self._entries is None:
+            first = self._first
+            if first is None or first[0] == key:
+                self._first = (key, value)
+                return first is None
+            self._entries, self._first = {first[0]: first[1]}, None
+        new = key not in self._entries
+        self._entries[key] = value
+        return new
+
+    def remove(self, key: K) -> bool:
+        """Take an entry away. False if there was none."""
+        self.match = None
+        if self._first is not None and self._first[0] == key:
+            self._first = None
+            return True
+        return self._entries is not None and self._entries.pop(key, None) is not None
+
+    def group(self, name: str, text: str) -> Group[K, V]:
+        """A shared subscription, which is made if there is none yet; `text` is it as a client writes it."""
+        if self.groups is _NO_GROUPS:
+            self.match, self.groups = None, {}
+        return self.groups.setdefault(name, Group(text))
+
+    def matched(self) -> Match[K, V]:
+        """As `match`, made if need be."""
+        if self.match is None:
+            entries = (self._first,) if self._first is not None else (self._entries or {}).items()
+            self.match = Match(entries, self.groups.values())
+        return self.match
 
 
 class _Node(Generic[K, V]):
@@ -101,6 +137,8 @@ class Match(NamedTuple, Generic[K, V]):
     overlaps: bool = False
 
 
+_NO_GROUPS: dict[str, Group[Any, Any]] = {}
+"""Of a filter without shared subscriptions; nobody writes into it."""
 _NOTHING: Match[Any, Any] = Match((), ())
 
 
@@ -122,11 +160,12 @@ class TopicIndex(Generic[K, V]):
         shared = split_shared(text)
         leaf = self._leaf(shared.topic_filter if shared else text)
         if shared:
-            group = leaf.groups.setdefault(shared.group, Group(text))
+            group = leaf.group(shared.group, text)
             group.reset()
-        entries = group.members if shared else leaf.entries
-        new = key not in entries
-        entries[key] = value
+            new = key not in group.members
+            group.members[key] = value
+        else:
+            new = leaf.add(key, value)
         self.size += new
         return new
 
@@ -144,7 +183,7 @@ class TopicIndex(Generic[K, V]):
             group.reset()
             if not group.members:
                 del leaf.groups[shared.group]
-        elif leaf.entries.pop(key, None) is None:
+        elif not leaf.remove(key):
             return False
         self.size -= 1
         if not leaf:
@@ -170,15 +209,11 @@ class TopicIndex(Generic[K, V]):
         if wild is None:
             wild = self._walk(topic)
         if not wild:
-            if exact is None:
-                return _NOTHING
-            if exact.match is None:
-                exact.match = Match(exact.entries.items(), exact.groups.values())
-            return exact.match
-        entries: list[tuple[K, V]] = list(exact.entries.items()) if exact else []
+            return _NOTHING if exact is None else exact.match or exact.matched()
+        entries: list[tuple[K, V]] = list(exact.matched().entries) if exact else []
         groups: list[Group[K, V]] = list(exact.groups.values()) if exact else []
         for leaf in wild:
-            entries += leaf.entries.items()
+            entries += leaf.matched().entries
             groups += leaf.groups.values()
         return Match(entries, groups, len(wild) + (exact is not None) > 1)
 
