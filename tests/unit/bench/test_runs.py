@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.runs import Run, runs
@@ -30,6 +30,7 @@ PACKETS = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(PACKETS, st.integers(1, 5)), max_size=20), st.sampled_from([V311, V5]), st.integers(0, 400))
 def test_runs_are_the_frames_that_the_decoder_finds(several: list[tuple[Packet, int]], version: int, cut: int) -> None:
     data = b"".join(encode(packet, version) * times for packet, times in several)

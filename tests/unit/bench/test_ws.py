@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 from websockets.server import ServerProtocol
@@ -23,7 +23,9 @@ def test_a_server_agrees_and_reads_what_is_framed(size: int) -> None:
     assert (frame.opcode, frame.data) == (Opcode.BINARY, b"m" * size)
 
 
-@given(st.lists(st.integers(0, 70_000), max_size=4), st.integers(1, 5_000))
+@settings(deadline=None)
+@given(st.lists(st.sampled_from([0, 1, 125, 126, 1_000, 70_000]), max_size=4), st.sampled_from([1_000, 1_001, 65_536]))
+@example([0, 3, 125, 126], 1)
 def test_frames_are_taken_off_however_they_arrive(sizes: list[int], step: int) -> None:
     stream = b"HTTP/1.1 101 Switching Protocols\r\n\r\n"
     stream += b"".join(Frame(Opcode.BINARY, b"s" * size).serialize(mask=False) for size in sizes)
