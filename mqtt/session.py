@@ -369,12 +369,12 @@ class Session:
             self.out.append(encode(PubRel(packet_id), self.version))
         else:
             self.journal.waits(self, packet_id, outgoing)
-            self.journal.after(partial(self._release_now, self.attached, packet_id))
+            self.journal.after(partial(self._release_now, self.journal, self.attached, packet_id))
 
-    def _release_now(self, attached: int, packet_id: int) -> None:
+    def _release_now(self, journal: Journal, attached: int, packet_id: int) -> None:
         if self.connected and self.attached == attached:
             self.out.append(encode(PubRel(packet_id), self.version))
-            self._touch()
+            self._touch(journal)
 
     # ---- the disk
 
@@ -387,24 +387,24 @@ class Session:
         self.journal.waits(self, packet_id, outgoing)
         if outgoing.awaits is Awaits.PUBACK:
             return True
-        self.journal.after(partial(self._committed, packet_id, outgoing))
+        self.journal.after(partial(self._committed, self.journal, packet_id, outgoing))
         return False
 
-    def _committed(self, packet_id: int, outgoing: Outgoing) -> None:
-        """The packet id of a QoS 2 message is on disk."""
+    def _committed(self, journal: Journal, packet_id: int, outgoing: Outgoing) -> None:
+        """The packet id of a QoS 2 message is on disk, or the session has since said that it need not be."""
         if self.inflight.get(packet_id) is outgoing and outgoing.awaits is Awaits.COMMIT:
             outgoing.awaits = Awaits.PUBREC
-            if self.connected and self.journal is not None:
-                self._send(packet_id, outgoing, self.journal.clock())
-                self._touch()
+            if self.connected:
+                self._send(packet_id, outgoing, journal.clock())
+                self._touch(journal)
 
     def _done(self, outgoing: Outgoing) -> None:
         if self.journal is not None:
             self.journal.done(outgoing)
 
-    def _touch(self) -> None:
-        if self.journal is not None and not self.dirty:
-            self.journal.touch(self)
+    def _touch(self, journal: Journal) -> None:
+        if not self.dirty:
+            journal.touch(self)
 
     def outgoing(self) -> Iterator[Outgoing]:
         """Everything that is for this client."""
