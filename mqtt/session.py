@@ -212,6 +212,9 @@ class Session:
         if self.held:
             self.held = False
             self.window += CLOSED
+            for packet_id, outgoing in self.inflight.items():
+                if outgoing.awaits is Awaits.COMMIT and self.journal is not None:
+                    self.journal.after(partial(self._committed, self.journal, packet_id, outgoing))
             self.refill(now)
 
     def deliver(  # the hot path: QoS 0 and QoS 1 to a connected client are the first lines
@@ -392,7 +395,7 @@ class Session:
 
     def _committed(self, journal: Journal, packet_id: int, outgoing: Outgoing) -> None:
         """The packet id of a QoS 2 message is on disk, or the session has since said that it need not be."""
-        if self.inflight.get(packet_id) is outgoing and outgoing.awaits is Awaits.COMMIT:
+        if self.inflight.get(packet_id) is outgoing and outgoing.awaits is Awaits.COMMIT and not self.held:
             outgoing.awaits = Awaits.PUBREC
             if self.connected:
                 self._send(packet_id, outgoing, journal.clock())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from adapters.memory.sessions import MemorySessions
 from broker.broker import Broker
@@ -94,7 +95,7 @@ class Site:
         limits: likewise.
     """
 
-    def __init__(self, policy: Policy | None = None, *, ingest: bool = False, **limits: object) -> None:
+    def __init__(self, policy: Policy | None = None, *, ingest: bool = False, **limits: Any) -> None:
         self.disk = Disk()
         self.wall = Clock()
         self.wall.now = 1_795_340_000.0
@@ -108,7 +109,7 @@ class Site:
         """A process; its monotonic clock has nothing to do with that of the one before."""
         clock = Clock()
         clock.now = 17.0 * self.disk.records.starts
-        broker = Broker(self.policy, limits=Limits(**self.limits), ingest_filters=self._filters, clock=clock)  # type: ignore[arg-type]
+        broker = Broker(self.policy, limits=Limits(**self.limits), ingest_filters=self._filters, clock=clock)
         self.house = House(None, None, None, None, clock, broker)  # type: ignore[arg-type]
         store = Store(self.disk)
         self.durability = Durability(broker.core, store, wall=self.wall)
@@ -162,13 +163,13 @@ def published(packets: list[Packet]) -> list[Publish]:
     return [packet for packet in packets if isinstance(packet, Publish)]
 
 
-def holdings(site: Site, house: House) -> dict[str, object]:
+def holdings(house: House) -> dict[str, object]:
     """All that a broker holds for sessions that outlive their connections, in words that mean the same in every process."""
     core = house.broker.core
     journal = core.journal
     assert journal is not None
 
-    def waits(session: Session, packet_id: int, each: Outgoing) -> object:
+    def waits(packet_id: int, each: Outgoing) -> object:
         awaits = Awaits.PUBREC if each.awaits is Awaits.COMMIT else each.awaits
         share = each.share is not None
         if each.withdrawn:
@@ -192,9 +193,9 @@ def holdings(site: Site, house: House) -> dict[str, object]:
         return {
             "owner": (session.principal, session.uid, session.expiry),
             "subscriptions": session.subscriptions,
-            "sent": [waits(session, packet_id, each) for packet_id, each in sent],
-            "withdrawn": sorted(repr(waits(session, packet_id, each)) for packet_id, each in purged),
-            "queue": [waits(session, 0, each) for each in session.queue if each.key],
+            "sent": [waits(packet_id, each) for packet_id, each in sent],
+            "withdrawn": sorted(repr(waits(packet_id, each)) for packet_id, each in purged),
+            "queue": [waits(0, each) for each in session.queue if each.key],
             "held": {packet_id for packet_id, held in session.inbound.held.items() if held is Held.RECEIVED},
         }
 
@@ -211,4 +212,4 @@ async def as_stored(site: Site) -> dict[str, object]:
         copy.disk.records._records[kind] = dict(records)
     copy.disk.records.starts = site.disk.records.starts + 1
     copy.disk.gated = True
-    return holdings(copy, await copy.start())
+    return holdings(await copy.start())
