@@ -144,7 +144,7 @@ class SqliteSessions:
                 order = ", ".join(kind._fields[: KEY_FIELDS[kind]])
                 for row in self._database.execute(f"SELECT * FROM {_TABLES[kind]} ORDER BY {order}"):  # noqa: S608
                     yield _record(kind, row)
-        except (sqlite3.Error, msgspec.MsgspecError, ValueError) as error:  # ValueError: another number of columns
+        except (sqlite3.Error, msgspec.MsgspecError, LookupError, TypeError) as error:  # the last two: other columns
             raise StoreUnusable(f"the session store is damaged: {error}") from error
 
     def write(self, batch: Batch, done: Callable[[Exception | None], None]) -> None:
@@ -209,16 +209,25 @@ def _row(record: Record) -> Sequence[Any]:
     return record
 
 
+def _unpacked_identifiers(packed: bytes) -> tuple[int, ...]:
+    return () if packed == _NO_IDENTIFIERS else _identifiers(packed)
+
+
+_READ: dict[str, Callable[[Any], object]] = {
+    **dict.fromkeys(("retain", "no_local", "retain_as_published", "service"), bool),
+    "properties": _properties,
+    "identifiers": _unpacked_identifiers,
+}
+"""What a field is read with that SQLite does not give back as it was."""
+
+_READERS = {kind: [(n, _READ[name]) for n, name in enumerate(kind._fields) if name in _READ] for kind in KINDS}
+
+
 def _record(kind: type[Record], row: tuple[Any, ...]) -> Record:
-    values: dict[str, Any] = dict(zip(kind._fields, row, strict=True))
-    for name in ("retain", "no_local", "retain_as_published", "service"):
-        if name in values:
-            values[name] = bool(values[name])
-    if "properties" in values:
-        values["properties"] = _properties(values["properties"])
-    if "identifiers" in values:
-        values["identifiers"] = _identifiers(values["identifiers"])
-    return kind(**values)
+    values = list(row)
+    for position, read in _READERS[kind]:
+        values[position] = read(values[position])
+    return kind._make(values)
 
 
 def _take(directory: Path) -> IO[str]:
