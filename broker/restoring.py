@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import structlog
@@ -53,14 +56,15 @@ async def restore(broker: Broker, store: SessionStore, journal: Journal) -> None
     loop = asyncio.get_running_loop()
     began = said = loop.time()
     restoring = _Restoring(broker, journal)
-    for number, record in enumerate(store.load(), 1):
-        restoring.take(record)
-        if not number % CHUNK:
-            await asyncio.sleep(0)
-            if loop.time() - said >= PROGRESS_SECONDS:
-                said = loop.time()
-                log.info("sessions.restoring", records=number, of=total)
-    restoring.finish()
+    with _no_garbage():
+        for number, record in enumerate(store.load(), 1):
+            restoring.take(record)
+            if not number % CHUNK:
+                await asyncio.sleep(0)
+                if loop.time() - said >= PROGRESS_SECONDS:
+                    said = loop.time()
+                    log.info("sessions.restoring", records=number, of=total)
+        restoring.finish()
     log.info(
         "sessions.restored",
         sessions=len(broker.core.sessions),
@@ -68,6 +72,18 @@ async def restore(broker: Broker, store: SessionStore, journal: Journal) -> None
         messages=restoring.messages,
         seconds=round(loop.time() - began, 2),
     )
+
+
+@contextlib.contextmanager
+def _no_garbage() -> Iterator[None]:
+    """All that is made stays: to look through it for garbage again and again takes longer than all else."""
+    collected = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collected:
+            gc.enable()
 
 
 class _Restoring:
@@ -80,7 +96,8 @@ class _Restoring:
         self._sessions: dict[int, Session] = {}
         self._left: dict[int, float | None] = {}
         self._bodies: dict[int, Message] = {}
-        self._wills: dict[int, WillRecord] = {}
+        self._wills: list[tuple[Session, WillRecord]] = []
+        self._refused: list[str] = []
         self.messages = 0
         """Messages that wait for their clients."""
 
@@ -92,7 +109,7 @@ class _Restoring:
         """
         try:
             self._take(record)
-        except (KeyError, ValueError) as error:
+        except (LookupError, ValueError, TypeError, AttributeError) as error:
             raise StoreUnusable(f"the session store contradicts itself: {type(record).__name__}, {error}") from error
 
     def _take(self, record: Record) -> None:
@@ -110,7 +127,7 @@ class _Restoring:
             case NameRecord():
                 self._sessions[record.session].inbound.was_named(record.packet_id, record.number)
             case WillRecord():
-                self._wills[record.session] = record
+                self._wills.append((self._sessions[record.session], record))
             case RetainedRecord():
                 self._retained(record)
 
@@ -159,7 +176,7 @@ class _Restoring:
         self._journal.was_retained(message)
         if not self._core.retained.put(message):  # the limit was lowered
             self._core.stats.dropped["retained_full"] += 1
-            self._journal.not_retained(message.topic)
+            self._refused.append(message.topic)
 
     def finish(self) -> None:
         """All is read: from here on the sessions are noted as any other, and what has to happen to them does."""
@@ -170,8 +187,10 @@ class _Restoring:
                 self._journal.left(session)
             away = 0.0 if left_at is None else self._core.clock() - self._journal.from_wall(left_at)
             self._broker.expire_later(session, max(0.0, session.expiry - max(0.0, away)))
-        for key, record in self._wills.items():
-            self._will(self._sessions[key], record)
+        for topic in self._refused:
+            self._journal.not_retained(topic)
+        for session, record in self._wills:
+            self._will(session, record)
 
     def _will(self, session: Session, record: WillRecord) -> None:
         identity = Identity(session.principal, service=record.service)

@@ -158,6 +158,9 @@ class Outbound(Writing):
         if self.held:
             self.held = False
             self.window += CLOSED
+            for packet_id, outgoing in self.inflight.items():
+                if outgoing.awaits is Awaits.COMMIT and self.journal is not None:
+                    self.journal.after(partial(self._committed, self.journal, packet_id, outgoing))
             self.refill(now)
 
     def deliver(  # the hot path: QoS 0 and QoS 1 to a connected client are the first lines
@@ -317,12 +320,12 @@ class Outbound(Writing):
             self.out.append(encode(PubRel(packet_id), self.version))
         else:
             self.journal.waits(self, packet_id, outgoing)
-            self.journal.after(partial(self._release_now, self.attached, packet_id))
+            self.journal.after(partial(self._release_now, self.journal, self.attached, packet_id))
 
-    def _release_now(self, attached: int, packet_id: int) -> None:
+    def _release_now(self, journal: Journal, attached: int, packet_id: int) -> None:
         if self.connected and self.attached == attached:
             self.out.append(encode(PubRel(packet_id), self.version))
-            self.wake()
+            self.wake(journal)
 
     # ---- the disk
 
@@ -335,16 +338,16 @@ class Outbound(Writing):
         self.journal.waits(self, packet_id, outgoing)
         if outgoing.awaits is Awaits.PUBACK:
             return True
-        self.journal.after(partial(self._committed, packet_id, outgoing))
+        self.journal.after(partial(self._committed, self.journal, packet_id, outgoing))
         return False
 
-    def _committed(self, packet_id: int, outgoing: Outgoing) -> None:
-        """The packet id of a QoS 2 message is on disk."""
-        if self.inflight.get(packet_id) is outgoing and outgoing.awaits is Awaits.COMMIT:
+    def _committed(self, journal: Journal, packet_id: int, outgoing: Outgoing) -> None:
+        """The packet id of a QoS 2 message is on disk, or the session has since said that it need not be."""
+        if self.inflight.get(packet_id) is outgoing and outgoing.awaits is Awaits.COMMIT and not self.held:
             outgoing.awaits = Awaits.PUBREC
-            if self.connected and self.journal is not None:
-                self._send(packet_id, outgoing, self.journal.clock())
-                self.wake()
+            if self.connected:
+                self._send(packet_id, outgoing, journal.clock())
+                self.wake(journal)
 
     def _done(self, outgoing: Outgoing) -> None:
         if self.journal is not None:
@@ -399,6 +402,6 @@ class Outbound(Writing):
         self._next_id = packet_id
         return packet_id
 
-    def wake(self) -> None:
+    def wake(self, journal: Journal) -> None:
         """There is something in `out` outside of the client's own turn: the shell has to be told."""
         raise NotImplementedError

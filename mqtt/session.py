@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mqtt.inbound import Inbound
+from mqtt.journal import Journal
 from mqtt.outbound import MAX_PACKET_ID, Outbound
 from mqtt.outgoing import Outcome
 from mqtt.subscription import Subscription
@@ -63,7 +64,7 @@ class Session(Outbound):
         if self._inbound is not None:
             self._inbound.lost()
 
-    def wake(self) -> None:
+    def wake(self, journal: Journal) -> None:
         """Have `out` sent, if nobody has yet."""
-        if self.journal is not None and not self.dirty:
-            self.journal.touch(self)
+        if not self.dirty:
+            journal.touch(self)

@@ -8,7 +8,8 @@
 
 One table per record of `mqtt/store.py`, one column per field; `properties` and `identifiers` are MessagePack. `meta` holds
 `starts`. Every batch is one transaction, and is synced to the disk before it counts as done (`synchronous=FULL`): it
-survives power loss as far as the disk keeps what it has synced.
+survives power loss as far as the disk keeps what it has synced. The tables are STRICT, so that the check at the start finds
+values that are not of their column's type.
 
 One thread writes. Rows go in by statements of many rows, because SQLite gives the interpreter back to the other thread
 for each statement, and gets it again only when that one pauses.
@@ -51,6 +52,10 @@ APPLICATION_ID = 0x50424C31
 
 VERSION = 1
 
+_NEW = "sessions.db.new"
+_HALF_MADE = (_NEW, f"{_NEW}-journal")
+"""What a process that was killed while it made the store has left."""
+
 _TABLES: dict[type[Record], str] = {
     SessionRecord: "sessions",
     SubscriptionRecord: "subscriptions",
@@ -65,21 +70,21 @@ _OWNED = ("subscriptions", "held", "names", "wills")
 """Tables whose rows go with their session."""
 
 _SCHEMA = """
-CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID, STRICT;
 CREATE TABLE sessions (key INTEGER PRIMARY KEY, client_id TEXT NOT NULL, principal TEXT NOT NULL, uid TEXT NOT NULL,
-    expiry INTEGER NOT NULL, left_at REAL);
+    expiry INTEGER NOT NULL, left_at REAL) STRICT;
 CREATE TABLE subscriptions (session INTEGER, text TEXT, qos INTEGER NOT NULL, no_local INTEGER NOT NULL,
-    retain_as_published INTEGER NOT NULL, identifiers BLOB NOT NULL, PRIMARY KEY (session, text)) WITHOUT ROWID;
+    retain_as_published INTEGER NOT NULL, identifiers BLOB NOT NULL, PRIMARY KEY (session, text)) WITHOUT ROWID, STRICT;
 CREATE TABLE messages (key INTEGER PRIMARY KEY, topic TEXT NOT NULL, payload BLOB NOT NULL, qos INTEGER NOT NULL,
-    retain INTEGER NOT NULL, properties BLOB NOT NULL, expires_at REAL, mark INTEGER, publisher TEXT NOT NULL);
+    retain INTEGER NOT NULL, properties BLOB NOT NULL, expires_at REAL, mark INTEGER, publisher TEXT NOT NULL) STRICT;
 CREATE TABLE entries (key INTEGER PRIMARY KEY, session INTEGER NOT NULL, message INTEGER, packet_id INTEGER NOT NULL,
-    awaits INTEGER NOT NULL, retain INTEGER NOT NULL, identifiers BLOB NOT NULL, share TEXT NOT NULL);
-CREATE TABLE held (session INTEGER, packet_id INTEGER, PRIMARY KEY (session, packet_id)) WITHOUT ROWID;
+    awaits INTEGER NOT NULL, retain INTEGER NOT NULL, identifiers BLOB NOT NULL, share TEXT NOT NULL) STRICT;
+CREATE TABLE held (session INTEGER, packet_id INTEGER, PRIMARY KEY (session, packet_id)) WITHOUT ROWID, STRICT;
 CREATE TABLE names (session INTEGER, packet_id INTEGER, number INTEGER NOT NULL,
-    PRIMARY KEY (session, packet_id)) WITHOUT ROWID;
+    PRIMARY KEY (session, packet_id)) WITHOUT ROWID, STRICT;
 CREATE TABLE wills (session INTEGER PRIMARY KEY, service INTEGER NOT NULL, due_at REAL, topic TEXT NOT NULL,
-    payload BLOB NOT NULL, qos INTEGER NOT NULL, retain INTEGER NOT NULL, properties BLOB NOT NULL);
-CREATE TABLE retained (topic TEXT PRIMARY KEY, message INTEGER NOT NULL) WITHOUT ROWID;
+    payload BLOB NOT NULL, qos INTEGER NOT NULL, retain INTEGER NOT NULL, properties BLOB NOT NULL) STRICT;
+CREATE TABLE retained (topic TEXT PRIMARY KEY, message INTEGER NOT NULL) WITHOUT ROWID, STRICT;
 INSERT INTO meta VALUES ('starts', 0);
 """
 
@@ -105,8 +110,7 @@ class SqliteSessions:
     def __init__(self, directory: Path) -> None:
         self._lock = _take(directory)
         try:
-            self._database = _opened(directory / "sessions.db")
-            self.starts = self._start()
+            self._database, self.starts = _opened(directory / "sessions.db")
         except BaseException:
             self._lock.close()
             raise
@@ -114,18 +118,19 @@ class SqliteSessions:
         self._thread = threading.Thread(target=self._run, name="session-store", daemon=True)
         self._thread.start()
 
-    def _start(self) -> int:
-        with self._database:
-            rows = self._database.execute("UPDATE meta SET value = value + 1 WHERE name = 'starts' RETURNING value")
-            (starts,) = rows.fetchone()
-        return int(starts)
-
     def counts(self) -> dict[type[Record], int]:
-        """How many records of each kind there are."""
-        return {
-            kind: self._database.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608 - our own names
-            for kind, table in _TABLES.items()
-        }
+        """How many records of each kind there are.
+
+        Raises:
+            StoreUnusable: they can't be read.
+        """
+        try:
+            return {
+                kind: self._database.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608 - our own names
+                for kind, table in _TABLES.items()
+            }
+        except sqlite3.Error as error:
+            raise StoreUnusable(f"the session store is damaged: {error}") from error
 
     def load(self) -> Iterator[Record]:
         """Every record, in the order of `KINDS`, entries by key.
@@ -138,7 +143,7 @@ class SqliteSessions:
                 order = ", ".join(kind._fields[: KEY_FIELDS[kind]])
                 for row in self._database.execute(f"SELECT * FROM {_TABLES[kind]} ORDER BY {order}"):  # noqa: S608
                     yield _record(kind, row)
-        except (sqlite3.Error, msgspec.MsgspecError) as error:
+        except (sqlite3.Error, msgspec.MsgspecError, LookupError, TypeError) as error:  # the last two: other columns
             raise StoreUnusable(f"the session store is damaged: {error}") from error
 
     def write(self, batch: Batch, done: Callable[[Exception | None], None]) -> None:
@@ -203,23 +208,32 @@ def _row(record: Record) -> Sequence[Any]:
     return record
 
 
+def _unpacked_identifiers(packed: bytes) -> tuple[int, ...]:
+    return () if packed == _NO_IDENTIFIERS else _identifiers(packed)
+
+
+_READ: dict[str, Callable[[Any], object]] = {
+    **dict.fromkeys(("retain", "no_local", "retain_as_published", "service"), bool),
+    "properties": _properties,
+    "identifiers": _unpacked_identifiers,
+}
+"""What a field is read with that SQLite does not give back as it was."""
+
+_READERS = {kind: [(n, _READ[name]) for n, name in enumerate(kind._fields) if name in _READ] for kind in KINDS}
+
+
 def _record(kind: type[Record], row: tuple[Any, ...]) -> Record:
-    values: dict[str, Any] = dict(zip(kind._fields, row, strict=True))
-    for name in ("retain", "no_local", "retain_as_published", "service"):
-        if name in values:
-            values[name] = bool(values[name])
-    if "properties" in values:
-        values["properties"] = _properties(values["properties"])
-    if "identifiers" in values:
-        values["identifiers"] = _identifiers(values["identifiers"])
-    return kind(**values)
+    values = list(row)
+    for position, read in _READERS[kind]:
+        values[position] = read(values[position])
+    return kind._make(values)
 
 
 def _take(directory: Path) -> IO[str]:
     """The lock of a directory that holds a store, or nothing yet."""
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        strange = {path.name for path in directory.iterdir()} - {"lock", "sessions.db.new"}
+        strange = {path.name for path in directory.iterdir()} - {"lock", *_HALF_MADE}
         if strange and "sessions.db" not in strange:
             raise StoreUnusable(f"{directory} holds other files but no session store ({min(strange)}, …)")
         lock = (directory / "lock").open("a+")
@@ -227,14 +241,15 @@ def _take(directory: Path) -> IO[str]:
         raise StoreUnusable(f"the state directory {directory} can't be used: {error.strerror}") from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except OSError as error:
         lock.close()
-        raise StoreUnusable(f"another broker runs on {directory}") from None
+        why = "another broker runs on it" if isinstance(error, BlockingIOError) else f"no lock: {error.strerror}"
+        raise StoreUnusable(f"the state directory {directory} can't be used: {why}") from error
     return lock
 
 
-def _opened(path: Path) -> sqlite3.Connection:
-    """The database, after it was looked at."""
+def _opened(path: Path) -> tuple[sqlite3.Connection, int]:
+    """The database, after it was looked at, and how often it has been opened."""
     if not path.exists():
         _create(path)
     try:
@@ -244,12 +259,20 @@ def _opened(path: Path) -> sqlite3.Connection:
             database.execute("PRAGMA journal_mode = WAL")
             database.execute("PRAGMA synchronous = FULL")
             database.execute("PRAGMA journal_size_limit = 67108864")
+            return database, _count_start(database, path)
         except BaseException:
             database.close()
             raise
-    except sqlite3.Error as error:
-        raise StoreUnusable(f"{path} is damaged: {error}") from error
-    return database
+    except (sqlite3.Error, UnicodeError) as error:  # of a damaged file SQLite may say things that are no text
+        raise StoreUnusable(f"{path} can't be used: {error}") from error
+
+
+def _count_start(database: sqlite3.Connection, path: Path) -> int:
+    database.execute("UPDATE meta SET value = value + 1 WHERE name = 'starts'")
+    row = database.execute("SELECT value FROM meta WHERE name = 'starts'").fetchone()
+    if row is None:
+        raise StoreUnusable(f"{path} is damaged: it does not say how often it was opened")
+    return int(row[0])
 
 
 def _check(database: sqlite3.Connection, path: Path) -> None:
@@ -262,14 +285,19 @@ def _check(database: sqlite3.Connection, path: Path) -> None:
     (verdict,) = database.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
         raise StoreUnusable(f"{path} is damaged: {verdict}")
+    (page,) = database.execute("PRAGMA page_size").fetchone()
+    log = path.with_name(f"{path.name}-wal")
+    if path.stat().st_size % page and not (log.exists() and log.stat().st_size):
+        # SQLite takes what is missing of the last page for zeros. With a log, the page is there as well.
+        raise StoreUnusable(f"{path} is damaged: it ends in the middle of a page")
 
 
 def _create(path: Path) -> None:
     """An empty store, which has its name only once it is whole: a file with that name is never half made."""
-    new = path.with_name("sessions.db.new")
-    with contextlib.suppress(FileNotFoundError):
-        new.unlink()
+    new = path.with_name(_NEW)
     try:
+        for name in _HALF_MADE:
+            path.with_name(name).unlink(missing_ok=True)
         database = sqlite3.connect(new, isolation_level=None)
         with contextlib.closing(database):
             database.executescript(
