@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 
+from adapters.gathered import Gathered
 from adapters.tokens import TokenVerifier
 from chat.errors import Unauthenticated
 from chat.ids import is_device, is_principal, is_service
@@ -89,7 +90,8 @@ class PolicyAuthenticator:
         services: ServiceSecrets,
     ) -> None:
         self._tokens = tokens
-        self._grants = grants
+        self._alive = Gathered(grants.alive)
+        self._existing = Gathered(users.existing)
         self._users = users
         self._devices = devices
         self._services = services
@@ -155,8 +157,8 @@ class PolicyAuthenticator:
             Unavailable: a store does not answer.
         """
         claims = self._tokens.verify(token)
-        alive, existing = await asyncio.gather(self._grants.alive([claims.sid]), self._users.existing([claims.sub]))
-        if claims.sid not in alive or claims.sub not in existing:
+        alive, existing = await asyncio.gather(self._alive.holds(claims.sid), self._existing.holds(claims.sub))
+        if not (alive and existing):
             raise Unauthenticated("this sign-in has ended", code="signed_out")
         return Principal(id=claims.sub, kind=PrincipalKind.USER, sid=claims.sid, admin=claims.admin)
 
