@@ -64,7 +64,7 @@ def test_a_second_broker_on_a_directory_says_so(tmp_path: Path) -> None:
         "-m",
         "broker",
         "--open",
-        "--tcp",
+        "--bind",
         f"127.0.0.1:{free_port()}",
         "--state",
         str(tmp_path / "state"),
