@@ -46,12 +46,14 @@ class Client:
     """What is known of one client id of one principal.
 
     Attributes:
-        session: amqtt's session object, which plugins read and may write to.
+        session: amqtt's session object, which plugins read and may write to; None until somebody is asked about a client that
+            has not logged in since the start: to make one for each session on disk would take minutes.
         received: topic -> whether it may receive it.
         since: when it logged in, seconds of a monotonic clock.
     """
 
-    session: Any
+    login: Login
+    session: Any = None
     received: dict[str, bool] = field(default_factory=dict)
     since: float = field(default_factory=time.monotonic)
 
@@ -136,10 +138,17 @@ class PluginPolicy:
         given = [answer for answer in answers if answer is not None]
         if not given or not all(given):
             raise LoginRefused(Reason.BAD_USER_NAME_OR_PASSWORD, "not authenticated")
-        client = Client(session)
+        client = Client(login, session)
         principal = login.certificate or login.username or f"\0{login.client_id}"
         self._clients[principal, login.client_id] = client
         return PluginIdentity(principal, announce=False, client=client)
+
+    def absent(self, principal: str, client_id: str, *, service: bool) -> Identity:
+        """A session from disk. Plugins are told its client id and user name, which is all that is left of its login."""
+        username = None if principal.startswith("\0") else principal
+        client = Client(Login(client_id, username, None, ""))
+        self._clients[principal, client_id] = client
+        return PluginIdentity(principal, service=service, announce=False, client=client)
 
     def known(self, identity: Identity, action: Action, topic: str) -> bool | None:  # noqa: ARG002 - the port's shape
         """Yes, if there is nobody to ask, as in amqtt."""
@@ -204,6 +213,8 @@ class PluginPolicy:
     async def _topic(self, client: Client, topic: str, action: str) -> bool:
         from amqtt.contexts import Action as TheirAction  # noqa: PLC0415
 
+        if client.session is None:
+            client.session = _session(client.login)
         question = self._manager.map_plugin_topic(session=client.session, topic=topic, action=TheirAction(action))
         answers = await self._ask(action, question)
         return answers is not None and all(answers)
@@ -231,7 +242,7 @@ def _session(login: Login) -> Any:
         raise LoginRefused(Reason.BAD_USER_NAME_OR_PASSWORD, "the password is not UTF-8, as plugins expect") from None
     host, _, port = login.address.rpartition(":")
     session.ssl_object = login.tls
-    session.remote_address, session.remote_port = host or login.address, int(port) if port.isdecimal() else None
+    session.remote_address, session.remote_port = host or login.address or None, int(port) if port.isdecimal() else None
     return session
 
 

@@ -58,6 +58,10 @@ class ChatPolicy:
         service = principal.kind is PrincipalKind.SERVICE
         return Identity(principal.id, service=service, grant=principal.sid, announce=not service)
 
+    def absent(self, principal: str, client_id: str, *, service: bool) -> Identity:  # noqa: ARG002 - the port's shape
+        """Its principal: what it may is asked about that."""
+        return Identity(principal, service=service)
+
     def known(self, identity: Identity, action: Action, topic: str) -> bool | None:
         """The answer when the topic and the principal alone decide."""
         match permissions.needs(_principal(identity), _ACTIONS[action], topics.parse(topic)):

@@ -113,6 +113,10 @@ class Policy(Protocol):
         """
         ...
 
+    def absent(self, principal: str, client_id: str, *, service: bool) -> Identity:
+        """Who a session is of that an earlier process has left on disk, until its client logs in again."""
+        ...
+
     def known(self, identity: Identity, action: Action, topic: str) -> bool | None:
         """The answer if no look-up is needed; None if `decide` must be asked."""
         ...
@@ -160,6 +164,10 @@ class OpenPolicy:
         """Whoever they say they are; with a client certificate, whom it names."""
         login.check_certificate()
         return Identity(login.certificate or login.username or login.client_id or "anonymous", announce=False)
+
+    def absent(self, principal: str, client_id: str, *, service: bool) -> Identity:  # noqa: ARG002 - the port's shape
+        """The same."""
+        return Identity(principal, service=service, announce=False)
 
     def known(self, identity: Identity, action: Action, topic: str) -> bool | None:  # noqa: ARG002 - the port's shape
         """Yes, but for the filters that are denied by name."""

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from broker.policy import Identity
 from mqtt.journal import Journal
 from mqtt.messages import Message
 from mqtt.outgoing import Outgoing
@@ -182,6 +181,7 @@ class _Restoring:
         """All is read: from here on the sessions are noted as any other, and what has to happen to them does."""
         for key, session in self._sessions.items():
             session.journal = self._journal
+            self._core.policy.absent(session.principal, session.client_id, service=False)
             left_at = self._left[key]
             if left_at is None:  # its client was connected until the process ended: just now, as far as we know
                 self._journal.left(session)
@@ -193,7 +193,7 @@ class _Restoring:
             self._will(session, record)
 
     def _will(self, session: Session, record: WillRecord) -> None:
-        identity = Identity(session.principal, service=record.service)
+        identity = self._core.policy.absent(session.principal, session.client_id, service=record.service)
         will = Will(record.topic, record.payload, record.qos, record.retain, record.properties)
         if record.due_at is None:  # the connection ended with the process, and without a word
             self._broker.wills.leave(session, identity, will)

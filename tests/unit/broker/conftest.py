@@ -254,6 +254,12 @@ class House:
 BuildHouse = Callable[..., House]
 
 
+@pytest.fixture(autouse=True)
+def no_pause_between_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests say themselves when the disk is busy."""
+    monkeypatch.setattr("broker.durability.GATHER_SECONDS", 0.0)
+
+
 @pytest.fixture
 async def build() -> BuildHouse:
     """Build a house with limits of its own: `build(ingest_queue=5)`."""

@@ -21,8 +21,10 @@ from pwdlib.hashers.argon2 import Argon2Hasher
 from broker.amqtt_plugins import CLIENT_GRACE, PluginPolicy, PluginProblem
 from broker.amqtt_receive import ReceiveGate
 from broker.policy import Action, Identity, Login, LoginRefused
+from mqtt.packets import Publish, Will
 from mqtt.reasons import Reason
 from mqtt.session import Session as EngineSession
+from tests.unit.broker.disk import STAYS, Site, back, published
 from tests.wire.amqtt_plugin import Answers, Rules
 
 OWN = "tests.wire.amqtt_plugin"
@@ -340,3 +342,57 @@ async def test_a_session_that_is_gone_meanwhile_gets_nothing(gated: Gated) -> No
     gated.core.sessions.clear()
     await gated.rest()
     assert gated.got == []
+
+
+# ---- sessions from disk
+
+
+async def test_plugins_are_asked_about_a_session_whose_client_has_not_come_back(load: Load) -> None:
+    """All that is left of its login is the client id and the user name: that is what they see."""
+    rules = (f"{OWN}.Rules", {"denied": {"receive": ["secret/#"]}})
+    policy = await load(answers("yes"), rules)
+    site = Site(policy)
+    await site.start()
+    kim, _ = await site.house.dial("phone", username="kim", properties=STAYS)
+    assert await kim.subscribe("a", "secret/1") == [1, 1]
+    await site.rest()
+
+    policy = site.policy = await load(answers("yes"), rules)
+    house = await site.crash()
+    assert policy.has_topic_plugins
+    house.broker.router.gate = ReceiveGate(policy, house.broker.core, house.broker.spawn)
+    speaker, _ = await house.dial("speaker", username="lee")
+    for number, topic in enumerate(("a", "secret/1"), 1):
+        await speaker.send(Publish(topic, topic.encode(), 1, packet_id=number))
+    session = policy._clients["kim", "phone"].session
+    assert (session.client_id, session.username, session.password) == ("phone", "kim", None)
+    kim, packets = await back(house, "phone", username="kim")
+    assert [packet.payload for packet in published(packets)] == [b"a"]
+    assert house.broker.core.stats.dropped["receive_not_authorized"] == 1
+    assert policy._clients["kim", "phone"].session is not session  # of its new login
+
+
+async def test_a_session_from_disk_without_a_user_name_has_none(load: Load) -> None:
+    policy = await load(ANONYMOUS, f"{OWN}.Rules")
+    identity = policy.absent("\0phone", "phone", service=False)
+    client = policy._clients["\0phone", "phone"]
+    made_before_anybody_asks = client.session is not None
+    assert not made_before_anybody_asks
+    assert await policy.decide(Action.PUBLISH, [(identity, "a")]) == [True]
+    assert (client.session.client_id, client.session.username) == ("phone", None)
+
+
+async def test_the_will_of_a_session_from_disk_is_asked_about(load: Load) -> None:
+    rules: tuple[str, dict[str, Any]] = (f"{OWN}.Rules", {"denied": {}})
+    site = Site(await load(answers("yes"), rules))
+    await site.start()
+    lee, _ = await site.house.dial("lee", username="lee", properties=STAYS)
+    assert await lee.subscribe("끝") == [1]
+    await site.house.dial("phone", username="kim", properties=STAYS, will=Will("끝", b"gone", 1))
+    await site.rest()
+    Rules.asked.clear()
+    house = await site.crash()
+    await site.rest()
+    assert Rules.asked["publish", "끝"] == 1
+    _, packets = await back(house, "lee", username="lee")
+    assert [packet.payload for packet in published(packets)] == [b"gone"]

@@ -16,7 +16,14 @@ from typing import Any, TypeVar
 import structlog
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from mqtt.packets import (
     ConnAck,
@@ -110,9 +117,14 @@ class Kills(RuleBasedStateMachine):
         self.site = Site(keep_alive_max=0)
         self.clients = {name: Client(name) for name in NAMES}
         self.number = 0
+        self.failed = False
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        return self.runner.run(work)
+        try:
+            return self.runner.run(work)
+        except BaseException:
+            self.failed = True
+            raise
 
     def do(self, call: Callable[[], None]) -> None:
         """Do something inside the loop, and hear what comes of it."""
@@ -124,12 +136,27 @@ class Kills(RuleBasedStateMachine):
         self.run(doing())
 
     def teardown(self) -> None:
-        self.runner.close()
-        structlog.reset_defaults()
+        try:
+            if not self.failed:
+                self.everything_arrives()
+        finally:
+            self.runner.close()
+            structlog.reset_defaults()
 
     @initialize()
     def first(self) -> None:
         self.run(self.site.start())
+        for client in self.clients.values():
+            self.here(client)
+            for topic in TOPICS:
+                self.subscribe(client.name, topic, 2)
+
+    def here(self, client: Client) -> Socket:
+        """Its socket; it comes back if it is away."""
+        if client.socket is None:
+            self.run(self._connect(client, clean=False, stays=True, window=3))
+        assert client.socket is not None
+        return client.socket
 
     # ---- clients
 
@@ -181,12 +208,12 @@ class Kills(RuleBasedStateMachine):
     @rule(name=st.sampled_from(NAMES), topic=st.sampled_from(TOPICS), qos=st.sampled_from([1, 2]))
     def subscribe(self, name: str, topic: str, qos: int) -> None:
         client = self.clients[name]
-        if client.socket is not None:
-            packet_id = client.packet_id()
-            client.asked[packet_id] = (topic, qos)
-            client.subscribed.pop(topic, None)
-            client.once.clear()  # which QoS a copy has depends on when the broker came to it
-            self.do(partial(client.socket.put, Subscribe(packet_id, [Filter(topic, qos, retain_handling=2)])))
+        socket = self.here(client)
+        packet_id = client.packet_id()
+        client.asked[packet_id] = (topic, qos)
+        client.subscribed.pop(topic, None)
+        client.once.clear()  # which QoS a copy has depends on when the broker came to it
+        self.do(partial(socket.put, Subscribe(packet_id, [Filter(topic, qos, retain_handling=2)])))
 
     @rule(name=st.sampled_from(NAMES), topic=st.sampled_from(TOPICS))
     def unsubscribe(self, name: str, topic: str) -> None:
@@ -207,8 +234,7 @@ class Kills(RuleBasedStateMachine):
     )
     def publish(self, name: str, topic: str, qos: int, retain: bool, burst: int) -> None:
         client = self.clients[name]
-        if client.socket is None:
-            return
+        socket = self.here(client)
         packets = []
         for _ in range(burst):
             self.number += 1
@@ -223,7 +249,7 @@ class Kills(RuleBasedStateMachine):
             if qos:
                 client.sent[packet_id] = said
             packets.append(_publish(said, packet_id))
-        self.do(partial(client.socket.put, *packets))
+        self.do(partial(socket.put, *packets))
 
     @rule(name=st.sampled_from(NAMES), count=st.integers(1, 5))
     def answer(self, name: str, count: int) -> None:
@@ -370,5 +396,5 @@ def _silence(*_: object) -> Any:
     raise structlog.DropEvent
 
 
-TestKills = Kills.TestCase
-TestKills.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)
+def test_what_clients_were_told_holds_whenever_the_process_is_killed() -> None:
+    run_state_machine_as_test(Kills, settings=settings(max_examples=60, stateful_step_count=30, deadline=None))
