@@ -89,14 +89,14 @@ class Broker:
             self._send_away(connection)
             return
         try:
-            assigned = assigned_client_id(connect, connection.certificate)
+            assigned = assigned_client_id(connect, connection.transport.certificate)
             login = Login(
                 connect.client_id,
                 connect.username,
                 connect.password,
                 connection.peer,
-                connection.certificate,
-                connection.tls,
+                connection.transport.certificate,
+                connection.transport.tls,
             )
             identity = await self.core.policy.login(login)
             await check_will(self.core, identity, connect.will)

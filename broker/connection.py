@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from enum import Enum, auto
-from ssl import SSLObject
 from typing import TYPE_CHECKING
 
 import structlog
@@ -80,7 +79,6 @@ class Connection:
     __slots__ = (
         "_decoder",
         "_epoch",
-        "_transport",
         "_waiting",
         "aliases",
         "broker",
@@ -97,6 +95,7 @@ class Connection:
         "session",
         "stalled_since",
         "state",
+        "transport",
         "unanswered",
         "unreleased",
         "version",
@@ -108,7 +107,7 @@ class Connection:
     def __init__(self, broker: Broker, transport: Transport) -> None:
         self.broker = broker
         self.core = broker.core
-        self._transport = transport
+        self.transport = transport
         self._decoder = Decoder(max_packet=self.core.limits.max_connect_packet)
         self._waiting: list[Packet | PubAcks] | None = None
         self.pauses = _NO_PAUSES
@@ -135,17 +134,7 @@ class Connection:
     @property
     def peer(self) -> str:
         """The other end's address."""
-        return self._transport.peer
-
-    @property
-    def certificate(self) -> str | None:
-        """The name in the client certificate, see `Transport`."""
-        return self._transport.certificate
-
-    @property
-    def tls(self) -> SSLObject | None:
-        """The connection's TLS, if any."""
-        return self._transport.tls
+        return self.transport.peer
 
     @property
     def alive(self) -> bool:
@@ -182,12 +171,12 @@ class Connection:
     @property
     def unsent(self) -> int:
         """Bytes that the other side has left unread, as far as they are held by this process."""
-        return self._transport.unsent
+        return self.transport.unsent
 
     def cut(self) -> None:
         """End the connection, and give up what it has left unread."""
         self.end(publish_will=True)
-        self._transport.abort()
+        self.transport.abort()
 
     def lost(self) -> None:
         """The socket is gone: without DISCONNECT before, the will is due."""
@@ -216,14 +205,14 @@ class Connection:
             data = b"".join(out)
             stats = self.core.stats
             stats.bytes_out += len(data)
-            self._transport.write(data)
+            self.transport.write(data)
             if stats.bytes_out >= self.core.unsent.look_at:
                 self.core.unsent.look()
 
     def pause(self, why: str) -> None:
         """Read nothing until every reason to pause is gone."""
         if not self.pauses:
-            self._transport.pause()
+            self.transport.pause()
         self.pauses |= {why}
 
     def resume(self, why: str) -> None:
@@ -232,7 +221,7 @@ class Connection:
             self.pauses = self.pauses - {why} or _NO_PAUSES
             if not self.pauses and self.state is not State.CLOSED:
                 self.last_heard = self.core.clock()
-                self._transport.resume()
+                self.transport.resume()
 
     def close(self, reason: Reason, detail: str = "", *, server_reference: str = "") -> None:
         """End the connection from our side; MQTT 5 clients are told why [MQTT-3.14.0-1], and where else to go."""
@@ -242,14 +231,14 @@ class Connection:
             self.flush()
             if self.version == V5:
                 properties = explained(detail, server_reference)
-                self._transport.write(encode_within(Disconnect(reason, properties), V5, self.max_packet))
+                self.transport.write(encode_within(Disconnect(reason, properties), V5, self.max_packet))
         self.end(publish_will=True)
 
     def refuse(self, reason: Reason, detail: str, *, server_reference: str = "") -> None:
         """Answer a CONNECT with no, and end [MQTT-3.1.4-2]."""
         if self.alive:
             properties = explained(detail, server_reference) if self.version == V5 else {}
-            self._transport.write(encode_within(ConnAck(False, reason, properties), self.version, self.max_packet))
+            self.transport.write(encode_within(ConnAck(False, reason, properties), self.version, self.max_packet))
             self.end(publish_will=False)
 
     # ---- packets
@@ -269,7 +258,7 @@ class Connection:
             self._violated(violation)
         except Exception:
             # One client's packet must never take the others' connections with it.
-            log.exception("connection.failed", client_id=self.session.client_id, peer=self._transport.peer)
+            log.exception("connection.failed", client_id=self.session.client_id, peer=self.transport.peer)
             self.close(Reason.UNSPECIFIED_ERROR, "an error of the broker's own")
         if self.alive and self._decoder.failure is not None:
             self._violated(self._decoder.failure)
@@ -285,7 +274,7 @@ class Connection:
         except ProtocolViolation as violation:
             self._violated(violation)
         except Exception:
-            log.exception("connection.failed", client_id=self.session.client_id, peer=self._transport.peer)
+            log.exception("connection.failed", client_id=self.session.client_id, peer=self.transport.peer)
             self.close(Reason.UNSPECIFIED_ERROR, "an error of the broker's own")
         self.resume("busy")
         waiting, self._waiting = self._waiting, None
@@ -295,11 +284,11 @@ class Connection:
 
     def _violated(self, violation: ProtocolViolation) -> None:
         log.info(
-            "connection.violation", client_id=self.session.client_id, peer=self._transport.peer, reason=violation.detail
+            "connection.violation", client_id=self.session.client_id, peer=self.transport.peer, reason=violation.detail
         )
         self.core.stats.refused[violation.reason.name.lower()] += 1
         if self.state is State.NEW and violation.reason is Reason.UNSUPPORTED_PROTOCOL_VERSION:
-            self._transport.write(b"\x20\x02\x00\x01")  # what a 3.1.1 client understands [3.1.1 MQTT-3.1.2-2]
+            self.transport.write(b"\x20\x02\x00\x01")  # what a 3.1.1 client understands [3.1.1 MQTT-3.1.2-2]
             self.end(publish_will=False)
         elif violation.connecting == V5:  # may be answered (5.0 §4.13.1), which helps whoever writes a client
             self.refuse(violation.reason, violation.detail)
@@ -397,8 +386,8 @@ class Connection:
         was_open, self.state = self.state is State.OPEN, State.CLOSED
         self._waiting = None
         self.core.open.discard(self)
-        self._transport.close()
-        if self._transport.unsent:
+        self.transport.close()
+        if self.transport.unsent:
             self.core.unsent.leaving.add(self)
         if was_open:
             self.broker.left(self, publish_will=publish_will)

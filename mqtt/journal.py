@@ -170,6 +170,17 @@ class Journal:
             self._changed()
         outgoing.key = 0
 
+    def put_last(self, session: Outbound, packet_id: int, outgoing: Outgoing) -> None:
+        """A message is from now on behind the others of its session: its record gets a later key."""
+        if not outgoing.key:
+            return
+        if outgoing.key > self._batch_start:
+            del self._waiting[outgoing.key]
+        else:
+            self._waiting[outgoing.key] = None
+        outgoing.key = self._new_key()
+        self.waits(session, packet_id, outgoing)
+
     def withdrawn(self, session: Outbound, packet_id: int, outgoing: Outgoing) -> None:
         """A message won't be sent again, but its client may still use its packet id."""
         outgoing.withdrawn = True

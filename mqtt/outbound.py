@@ -228,6 +228,8 @@ class Outbound(Writing):
         else:
             if outgoing.awaits is Awaits.PUBREC:  # PUBRELs come again in the order of the PUBRECs
                 self.inflight[packet_id] = self.inflight.pop(packet_id)
+                if self.journal is not None:
+                    self.journal.put_last(self, packet_id, outgoing)
             outgoing.awaits = awaits
             self._release(packet_id, outgoing)
         if self._behind and packet_id in self._behind:

@@ -195,6 +195,18 @@ async def test_a_client_may_take_less_at_once_than_before(site: Site) -> None:
 # ---- what clients publish
 
 
+async def test_pubrels_come_in_the_order_of_the_pubrecs_after_a_restart_too(site: Site) -> None:
+    kim = await site.house.client("kim", properties=STAYS)
+    await sub(kim, "a", qos=2)
+    await say(site.house, "a", b"1", b"2", b"3", qos=2)
+    one, two, three = (packet.packet_id for packet in published(await kim.take()))
+    order = [three, one, two]
+    for packet_id in order:
+        assert await kim.send(PubRec(packet_id)) == [PubRel(packet_id)]
+    kim, packets = await back(await site.crash(), "kim")
+    assert packets == [PubRel(packet_id) for packet_id in order]
+
+
 async def test_a_qos_2_publish_that_is_repeated_after_a_restart_is_not_delivered_twice(site: Site) -> None:
     await away(site.house, "lee", "a", qos=2)
     kim = await site.house.client("kim", properties=STAYS)
