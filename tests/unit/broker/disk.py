@@ -191,6 +191,8 @@ def holdings(house: House) -> dict[str, object]:
 
     def holding(session: Session) -> object:
         sent = [(packet_id, each) for packet_id, each in session.inflight.items() if each.key]
+        # PUBLISHes among each other, and PUBRELs among each other, have an order; the one and the other have none.
+        sent.sort(key=lambda item: item[1].awaits is Awaits.PUBCOMP)
         purged = [(packet_id, each) for packet_id, each in session._withdrawn.items() if each.key]
         return {
             "owner": (session.principal, session.uid, session.expiry),

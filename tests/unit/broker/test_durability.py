@@ -6,6 +6,7 @@ import pytest
 
 from broker import durability
 from mqtt.packets import (
+    ConnAck,
     Filter,
     PingReq,
     PingResp,
@@ -93,6 +94,18 @@ async def test_a_repeat_is_not_answered_before_the_first_is_on_disk(site: Site) 
     site.disk.gated = True
     kim.put(Publish("a", b"1", 2, packet_id=5), Publish("a", b"1", 2, dup=True, packet_id=5))
     await settled(kim, site, PubRec(5, 0x10), PubRec(5))
+
+
+async def test_a_clean_start_waits_until_the_old_session_is_gone(site: Site) -> None:
+    await away(site.house, "kim", "a")
+    site.disk.gated = True
+    socket, answer = await site.house.dial("kim", clean=True)
+    assert answer is None
+    await site.commit()
+    connack = await socket.one(ConnAck)
+    assert not connack.session_present
+    assert site.disk.records.counts()[SessionRecord] == 0
+    assert await socket.send(PingReq()) == [PingResp()]
 
 
 async def test_suback_and_unsuback_wait(site: Site) -> None:
