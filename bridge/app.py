@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 import structlog
@@ -34,6 +34,7 @@ from bridge.touches import Touches
 from chat import topics
 from chat.envelopes import Connection, decode
 from chat.errors import BadInput, InvalidEnvelope
+from chat.models import Slot
 from chat.ports import Delivery, Invalidations, JobQueue, Link, Presence
 from chat.topics import Kind, Topic
 
@@ -82,7 +83,8 @@ class Bridge:
         messages, chats = stores.messages, stores.chats
         metrics = Metrics(registry)
         self.members = Members(chats)
-        order = Order(messages)
+        self._recent = Recent()
+        order = Order(messages, taken_up=self._taken_up)
         rejects = Rejects(link, metrics)
         self.online = Online(presence)
         self.touches = Touches(chats)
@@ -103,7 +105,7 @@ class Bridge:
             chain=Chain([Size(), Rate(rate=settings.bridge_rate, burst=settings.bridge_burst)]),
             admission=Admission(self.members),
             commit=Commit(
-                messages, order=order, recent=Recent(), pushes=pushes, metrics=metrics, touched=self.touches.add
+                messages, order=order, recent=self._recent, pushes=pushes, metrics=metrics, touched=self.touches.add
             ),
             fan_out=FanOut(link, metrics),
             receipts=self.receipts,
@@ -119,6 +121,9 @@ class Bridge:
                 tries=settings.bridge_tries,
             ),
         )
+
+    def _taken_up(self, chat: str, slots: Mapping[int, Slot]) -> None:
+        self.receipts.taken_up(chat, slots)
 
     def receive(self, deliveries: list[Delivery]) -> None:
         """Hand each delivery of one read to the part that it is for."""
@@ -189,8 +194,9 @@ class Bridge:
             await asyncio.sleep(PROBE_EVERY)
 
     def link_up(self) -> None:
-        """The link is up (again): events may have been missed before."""
+        """The link is up (again): events may have been missed before, and another bridge may have stored for our chats."""
         self.online.forget()
+        self._recent.start_anew()
 
     def health(self) -> dict[str, bool]:
         """The parts that must be well, for `/healthz`."""

@@ -66,7 +66,13 @@ class Body(msgspec.Struct, omit_defaults=True):
 
     def parts(self) -> int:
         """How many of the alternatives are present."""
-        return sum(part is not None for part in (self.text, self.attachment, self.data, self.cipher, self.emoji))
+        return (
+            (self.text is not None)
+            + (self.attachment is not None)
+            + (self.data is not None)
+            + (self.cipher is not None)
+            + (self.emoji is not None)
+        )
 
 
 class Send(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -390,10 +396,9 @@ def _check_shape(send: Send) -> None:
 
 
 def _check_body(body: Body | None, type_: str, *, allowed: tuple[str, ...]) -> None:
-    names = ", ".join(allowed)
-    if body is None or body.parts() != 1 or all(getattr(body, name) is None for name in allowed):
-        raise InvalidEnvelope(f"the body of '{type_}' holds exactly one of: {names}")
-    if _deeper(body.data, MAX_DEPTH):
+    if body is None or body.parts() != 1 or (body.emoji is not None) != ("emoji" in allowed):
+        raise InvalidEnvelope(f"the body of '{type_}' holds exactly one of: {', '.join(allowed)}")
+    if body.data is not None and _deeper(body.data, MAX_DEPTH):
         raise InvalidEnvelope(f"'data' nests more than {MAX_DEPTH} levels deep")
     if body.encoding is not None and not isinstance(body.data, str):
         raise InvalidEnvelope("'encoding' goes with 'data' as a string")

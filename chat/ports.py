@@ -12,7 +12,20 @@ from datetime import datetime
 from typing import Protocol
 
 from chat.envelopes import Event, Invalidation
-from chat.models import Chat, DeadLetter, Device, Grant, Head, Member, Principal, PushToken, Receipt, User, Watermarks
+from chat.models import (
+    Chat,
+    DeadLetter,
+    Device,
+    Grant,
+    Head,
+    Member,
+    Principal,
+    PushToken,
+    Receipt,
+    Slot,
+    User,
+    Watermarks,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +81,10 @@ class MessageStore(Protocol):
 
     async def n_at(self, chat: str, seqs: Sequence[int]) -> dict[int, int]:
         """The `n` of the given slots."""
+        ...
+
+    async def slots(self, chat: str, first: int, last: int) -> dict[int, Slot]:
+        """Those from `first` to `last` (both included) that are stored, by `seq`."""
         ...
 
     async def rewrite(
