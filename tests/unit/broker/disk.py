@@ -217,3 +217,19 @@ async def as_stored(site: Site) -> dict[str, object]:
     copy.disk.records.starts = site.disk.records.starts + 1
     copy.disk.gated = True
     return holdings(await copy.start())
+
+
+async def away(house: House, name: str, *filters: str, qos: int = 1) -> None:
+    """A client subscribed, and went."""
+    socket = await house.client(name, properties=STAYS)
+    await sub(socket, *filters, qos=qos)
+    socket.vanish()
+    await house.rest()
+
+
+async def say(house: House, topic: str, *payloads: bytes, qos: int = 1, **options: object) -> None:
+    """Publish, and have it acknowledged."""
+    speaker = await house.client("speaker")
+    for number, payload in enumerate(payloads, 1):
+        answers = await speaker.send(Publish(topic, payload, qos, packet_id=number, **options))  # type: ignore[arg-type]
+        assert len(answers) == 1

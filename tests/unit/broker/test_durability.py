@@ -21,8 +21,8 @@ from mqtt.packets import (
     Unsubscribe,
 )
 from mqtt.store import EntryRecord, HeldRecord, MessageRecord, SessionRecord, SubscriptionRecord
-from tests.unit.broker.conftest import House, Socket
-from tests.unit.broker.disk import STAYS, Site, sub
+from tests.unit.broker.conftest import Socket
+from tests.unit.broker.disk import STAYS, Site, away, sub
 
 
 @pytest.fixture
@@ -30,14 +30,6 @@ async def site() -> Site:
     made = Site()
     await made.start()
     return made
-
-
-async def away(house: House, name: str, *filters: str, qos: int = 1) -> None:
-    """A client subscribed, and went."""
-    socket = await house.client(name, properties=STAYS)
-    await sub(socket, *filters, qos=qos)
-    socket.vanish()
-    await house.rest()
 
 
 async def settled(socket: Socket, site: Site, *expected: object) -> None:
