@@ -1,4 +1,4 @@
-"""Composition root: the only place of the broker that constructs adapters."""
+"""Composition root: the only place of the broker that constructs adapters (with `chat_services.py`)."""
 
 from __future__ import annotations
 
@@ -13,20 +13,13 @@ from typing import Any
 
 import structlog
 
-from adapters.authenticator import PolicyAuthenticator, ServiceSecrets
 from adapters.metrics_http import serve as serve_metrics
-from adapters.mongo import open_stores
 from adapters.sqlite.sessions import SqliteSessions
-from adapters.tokens import Jwks, TokenVerifier
-from adapters.valkey.connection import connect as connect_valkey
-from adapters.valkey.invalidations import ValkeyInvalidations
-from adapters.valkey.presence import ValkeyPresence
 from broker import loop_lag, watch
 from broker.admin import Admin, AdminSecret
 from broker.amqtt_plugins import PluginPolicy
 from broker.amqtt_receive import ReceiveGate
 from broker.broker import TICK, Broker
-from broker.chat_policy import ChatPolicy
 from broker.durability import Durability
 from broker.limits import Limits
 from broker.listeners import Listeners, Listening
@@ -52,20 +45,13 @@ async def chat_broker(settings: BrokerSettings, limits: Limits, listening: Liste
         StoreUnusable: what the state directory holds can't be used.
     """
     async with AsyncExitStack() as stack:
-        stores = await open_stores(settings.mongo_url, settings.mongo_database)
-        stack.push_async_callback(stores.close)
-        valkey = connect_valkey(settings.valkey_url)
-        stack.push_async_callback(valkey.aclose)
-        authenticator = PolicyAuthenticator(
-            tokens=TokenVerifier(Jwks(settings.jwks_file)),
-            grants=stores.grants,
-            users=stores.users,
-            devices=stores.devices,
-            services=ServiceSecrets(settings.services_dir),
+        from broker.chat_services import open_services  # noqa: PLC0415 - its drivers take half a second to load
+
+        services = await open_services(stack, settings)
+        broker = Broker(
+            services.policy, limits=limits, ingest_filters=INGEST_FILTERS, sys_seconds=settings.broker_sys_seconds
         )
-        policy = ChatPolicy(authenticator, stores.chats, stores.devices, stores.grants)
-        broker = Broker(policy, limits=limits, ingest_filters=INGEST_FILTERS, sys_seconds=settings.broker_sys_seconds)
-        table = PresenceTable(ValkeyPresence(valkey), settings.broker_name, broker.presence.online)
+        table = PresenceTable(services.presence, settings.broker_name, broker.presence.online)
         broker.presence.sink = table
         stack.push_async_callback(table.forget)
         durability = await _durable(stack, broker, settings.broker_state)
@@ -74,7 +60,7 @@ async def chat_broker(settings: BrokerSettings, limits: Limits, listening: Liste
             _ticking(broker),
             loop_lag.watch(broker.core.stats),
             table.run(),
-            watch.listen(broker, ValkeyInvalidations(valkey)),
+            watch.listen(broker, services.invalidations),
             watch.sweep_regularly(
                 broker,
                 seconds=settings.broker_sweep_seconds,
