@@ -15,9 +15,7 @@ from bridge.admission import Admission
 from bridge.commit import Commit
 from bridge.dead_letters import DeadLetters
 from bridge.fanout import FanOut
-from bridge.filters import Chain
-from bridge.filters.rate import Rate
-from bridge.filters.size import Size
+from bridge.filters.assembly import Filters
 from bridge.ingest import Ingest, Limits
 from bridge.members import Members
 from bridge.metrics import Metrics
@@ -28,13 +26,14 @@ from bridge.receipt_updates import ReceiptUpdates
 from bridge.receipts import Receipts
 from bridge.rejects import Rejects
 from bridge.repeats import Recent
+from bridge.screening import Screen
 from bridge.settings import Settings
 from bridge.syncing import Syncing
 from bridge.touches import Touches
 from chat import topics
 from chat.envelopes import Connection, decode
 from chat.errors import BadInput, InvalidEnvelope
-from chat.ports import Delivery, Invalidations, JobQueue, Link, Presence
+from chat.ports import Delivery, Invalidations, JobQueue, Link, Presence, RateLimiter
 from chat.topics import Kind, Topic
 
 FILTERS = (
@@ -61,6 +60,10 @@ class Bridge:
         presence: asked who is online.
         invalidations: tell of changed memberships.
         jobs: take push jobs.
+        limiter: rate limits that bridges share.
+
+    Raises:
+        ListBroken: a list that the settings name can't be used.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class Bridge:
         presence: Presence,
         invalidations: Invalidations,
         jobs: JobQueue,
+        limiter: RateLimiter,
         registry: CollectorRegistry,
     ) -> None:
         self._link = link
@@ -99,8 +103,9 @@ class Bridge:
             every=settings.bridge_receipts_every,
         )
         self.syncing = Syncing(chats=chats, messages=messages, order=order, link=link, rejects=rejects, metrics=metrics)
+        self.filters = Filters(settings, limiter)
         self.ingest = Ingest(
-            chain=Chain([Size(), Rate(rate=settings.bridge_rate, burst=settings.bridge_burst)]),
+            screen=Screen(self.filters.chain, messages),
             admission=Admission(self.members),
             commit=Commit(
                 messages, order=order, recent=Recent(), pushes=pushes, metrics=metrics, touched=self.touches.add
@@ -164,6 +169,7 @@ class Bridge:
                 self.receipts.run(),
                 self.syncing.run(),
                 self.touches.run(),
+                self.filters.run(),
                 self._probe(),
             ]
             tasks = [group.create_task(part) for part in parts]

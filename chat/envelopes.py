@@ -22,6 +22,9 @@ from chat.ids import check_message_id, message_id_from_ingest
 MAX_SEND_BYTES = 64 * 1024
 """Default bound of an envelope on `send` (PABAL_BRIDGE_MAX_SEND_BYTES): pictures travel as attachments, not inline."""
 
+MAX_TEXT = 65_536
+"""Default bound of a text, in characters (PABAL_BRIDGE_MAX_TEXT): the bytes above allow no more, operators may want less."""
+
 MAX_DEPTH = 64
 """Levels of JSON in `data`: what every store and every reader down the line can take."""
 

@@ -287,6 +287,13 @@ class RateLimiter(Protocol):
         """Take from the bucket `key` (refilled at `rate` per second up to `burst`); 0.0 if granted, else seconds to wait."""
         ...
 
+    async def spend(self, costs: Mapping[str, float], *, rate: float, burst: float) -> dict[str, float]:
+        """Charge several buckets for what has been used already, and tell what is left in each.
+
+        Less than 0 is left when several processes together used more than there was; never less than `-burst`.
+        """
+        ...
+
 
 class JobQueue(Protocol):
     """Background work. Losing a job is allowed: sweepers find what was not done."""
