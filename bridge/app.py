@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Coroutine
+from datetime import timedelta
 from typing import Any
 
 import structlog
@@ -16,6 +17,7 @@ from bridge.commit import Commit
 from bridge.dead_letters import DeadLetters
 from bridge.fanout import FanOut
 from bridge.filters.assembly import Filters
+from bridge.forwards import Forwards
 from bridge.ingest import Ingest, Limits
 from bridge.members import Members
 from bridge.metrics import Metrics
@@ -33,6 +35,7 @@ from bridge.touches import Touches
 from chat import topics
 from chat.envelopes import Connection, decode
 from chat.errors import BadInput, InvalidEnvelope
+from chat.permissions import Ages
 from chat.ports import Delivery, Invalidations, JobQueue, Link, Presence, RateLimiter
 from chat.topics import Kind, Topic
 
@@ -106,9 +109,16 @@ class Bridge:
         self.filters = Filters(settings, limiter)
         self.ingest = Ingest(
             screen=Screen(self.filters.chain, messages),
+            forwards=Forwards(messages, self.members),
             admission=Admission(self.members),
             commit=Commit(
-                messages, order=order, recent=Recent(), pushes=pushes, metrics=metrics, touched=self.touches.add
+                messages,
+                order=order,
+                recent=Recent(),
+                pushes=pushes,
+                metrics=metrics,
+                touched=self.touches.add,
+                ages=_ages(settings),
             ),
             fan_out=FanOut(link, metrics),
             receipts=self.receipts,
@@ -201,3 +211,10 @@ class Bridge:
     def health(self) -> dict[str, bool]:
         """The parts that must be well, for `/healthz`."""
         return {"link": self._link.connected, "store": self._store_well}
+
+
+def _ages(settings: Settings) -> Ages:
+    def bound(seconds: int) -> timedelta | None:
+        return timedelta(seconds=seconds) if seconds else None
+
+    return Ages(edit=bound(settings.bridge_edit_within), delete=bound(settings.bridge_delete_within))

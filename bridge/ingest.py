@@ -25,6 +25,7 @@ from bridge.commit import Commit, Committed
 from bridge.dead_letters import DeadLetters
 from bridge.decode import Draft, read
 from bridge.fanout import FanOut
+from bridge.forwards import Forwards
 from bridge.gather import Arrival, Gatherer
 from bridge.members import Roster
 from bridge.metrics import Metrics
@@ -79,6 +80,7 @@ class Ingest:
 
     Args:
         screen: filters.
+        forwards: finds what is forwarded.
         admission: who may write.
         commit: stores batches.
         fan_out: publishes what is stored.
@@ -93,6 +95,7 @@ class Ingest:
         self,
         *,
         screen: Screen,
+        forwards: Forwards,
         admission: Admission,
         commit: Commit,
         fan_out: FanOut,
@@ -104,6 +107,7 @@ class Ingest:
         limits: Limits,
     ) -> None:
         self._screen = screen
+        self._forwards = forwards
         self._admission = admission
         self._commit = commit
         self._fan_out = fan_out
@@ -179,23 +183,7 @@ class Ingest:
         """Decode, filter and commit; returns when every message of the batch is stored or refused."""
         started = self._loop.time()
         outcome = _Outcome()
-        drafts: list[Draft] = []
-        held: list[tuple[Draft, PabalError]] = []
-        for arrival in batch:
-            message_id: str | None = None
-            try:
-                draft = read(arrival, max_bytes=self._limits.max_bytes)
-                message_id = draft.send.id
-                refused = self._refused(draft)
-                if refused is None:
-                    drafts.append(draft)
-                else:
-                    held.append((draft, refused))
-            except PabalError as error:
-                outcome.refusals.append(_refusal(arrival, error, message_id))
-            except Exception as error:  # noqa: BLE001 - whatever it is, it is this message's own: its neighbours must pass (P9)
-                parked = await self._park(arrival, message_id, error, tries=1)
-                outcome.refusals.append(_refusal(arrival, parked, message_id))
+        drafts, held = await self._read(batch, outcome)
         if held:
             drafts += await self._repeats(held, outcome)
         if drafts:
@@ -211,12 +199,56 @@ class Ingest:
         self._metrics.stored_seconds.observe(done - batch[0].at)
         return outcome
 
+    async def _read(
+        self, batch: Sequence[Arrival], outcome: _Outcome
+    ) -> tuple[list[Draft], list[tuple[Draft, PabalError]]]:
+        """The messages that can be read and pass the filters, and those that don't pass. What can't be read is refused."""
+        drafts: list[Draft] = []
+        held: list[tuple[Draft, PabalError]] = []
+        forwards: list[Draft] = []
+        for arrival in batch:
+            message_id: str | None = None
+            try:
+                draft = read(arrival, max_bytes=self._limits.max_bytes)
+                message_id = draft.send.id
+                if draft.send.type == "forward":
+                    forwards.append(draft)
+                    continue
+                refused = self._refused(draft)
+                if refused is None:
+                    drafts.append(draft)
+                else:
+                    held.append((draft, refused))
+            except PabalError as error:
+                outcome.refusals.append(_refusal(arrival, error, message_id))
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is this message's own: its neighbours must pass (P9)
+                parked = await self._park(arrival, message_id, error, tries=1)
+                outcome.refusals.append(_refusal(arrival, parked, message_id))
+        if forwards:
+            drafts += await self._resolve(forwards, held)
+        return drafts, held
+
     def _refused(self, draft: Draft) -> PabalError | None:
         try:
             self._screen.check(draft)
         except PabalError as error:
             return error
         return None
+
+    async def _resolve(self, forwards: Sequence[Draft], held: list[tuple[Draft, PabalError]]) -> list[Draft]:
+        """The messages that forwards stand for, if their senders may read them and the filters let them pass."""
+        unfit = await self._insist("forward", lambda: self._forwards.resolve(forwards))
+        held += unfit
+        passed: list[Draft] = []
+        for draft in forwards:
+            if any(draft is one for one, _ in unfit):
+                continue
+            refused = self._refused(draft)
+            if refused is None:
+                passed.append(draft)
+            else:
+                held.append((draft, refused))
+        return passed
 
     async def _repeats(self, held: Sequence[tuple[Draft, PabalError]], outcome: _Outcome) -> list[Draft]:
         """Those that the filters refused although they are stored already; the others are refused."""

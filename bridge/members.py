@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from chat.envelopes import Invalidation
 from chat.ids import is_device
-from chat.models import Member
+from chat.models import Member, Role
 from chat.permissions import WRITERS
 from chat.ports import ChatStore, Invalidations
 from chat.watermarks import Watermark
@@ -56,6 +56,11 @@ class Roster:
         """Whether `user` is present in a role that writes."""
         member = self._members.get(user)
         return member is not None and member.role in WRITERS
+
+    def role(self, user: str) -> Role | None:
+        """The role of a present member; None for others."""
+        member = self._members.get(user)
+        return None if member is None else member.role
 
     def seen(self, user: str) -> int:
         """The `seen` watermark of a present member."""

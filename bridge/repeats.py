@@ -6,6 +6,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import datetime
 
+from chat import views
 from chat.envelopes import Event, encode
 
 MAX_EVENTS = 20_000
@@ -20,6 +21,8 @@ class Stored:
     Attributes:
         payload: the event's JSON, as members receive it.
         repeat: it was stored before this batch.
+        own: of an event that is for one user's eyes only: its JSON as that user receives it.
+        to: that user.
     """
 
     id: str
@@ -31,11 +34,22 @@ class Stored:
     at: datetime
     payload: bytes
     repeat: bool = False
+    own: bytes | None = None
+    to: str | None = None
+
+    @property
+    def whole(self) -> bytes:
+        """The event's JSON with everything that it says, whoever may see it."""
+        return self.payload if self.own is None else self.own
 
 
 def stored(event: Event, *, repeat: bool = False) -> Stored:
     """The record of a stored event."""
-    return Stored(event.id, event.chat, event.sender, event.seq, event.n, event.type, event.at, encode(event), repeat)
+    payload = encode(views.for_all(event))
+    own = None if event.only is None else encode(views.seen_by(event, event.only))
+    return Stored(
+        event.id, event.chat, event.sender, event.seq, event.n, event.type, event.at, payload, repeat, own, event.only
+    )
 
 
 class Recent:

@@ -23,8 +23,17 @@ class Screen:
     """
 
     def __init__(self, chain: Chain, messages: MessageStore) -> None:
-        self.check = chain.check
+        self._chain = chain
         self._messages = messages
+
+    def check(self, draft: Draft) -> None:
+        """Ask the filters; what our own services tell a chat passes.
+
+        Raises:
+            Refused, RateLimited, TooLarge: the first refusal.
+        """
+        if draft.send.type != "system":
+            self._chain.check(draft)
 
     async def repeats(self, refused: Sequence[Draft]) -> set[str]:
         """Ids of those that are stored already, by the same sender in the same chat: they pass.

@@ -21,6 +21,9 @@ class Settings(BaseSettings):
         bridge_batches: writes under way at once.
         bridge_receipts_every: watermark moves are coalesced for so long.
         bridge_receipts_named: chats of up to so many people see each other's watermarks by name, larger ones as counts.
+        bridge_edit_within: how old a message may be when its sender edits it; 0 for any age.
+        bridge_delete_within: how old when they delete it for everyone.
+        bridge_shadow_file: who is shadow-banned, see `bridge.filters.shadow`.
         bridge_max_text: characters of one text.
         bridge_rate: messages per second of one sender, once `bridge_burst` is used up.
         bridge_chat_rate: messages per second in one chat, once `bridge_chat_burst` is used up.
@@ -54,6 +57,9 @@ class Settings(BaseSettings):
     bridge_burst: float = Field(default=10_000.0, ge=1)
     bridge_chat_rate: float = Field(default=20_000.0, gt=0)
     bridge_chat_burst: float = Field(default=40_000.0, ge=1)
+    bridge_edit_within: int = Field(default=172_800, ge=0)
+    bridge_delete_within: int = Field(default=172_800, ge=0)
+    bridge_shadow_file: Path | None = None
     bridge_max_text: int = Field(default=MAX_TEXT, ge=1)
     bridge_duplicates: int = Field(default=100, ge=0)
     bridge_duplicates_within: float = Field(default=60.0, gt=0)

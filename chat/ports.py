@@ -12,7 +12,20 @@ from datetime import datetime
 from typing import Protocol
 
 from chat.envelopes import Event, Invalidation
-from chat.models import Chat, DeadLetter, Device, Grant, Head, Member, Principal, PushToken, Receipt, User, Watermarks
+from chat.models import (
+    Chat,
+    DeadLetter,
+    Device,
+    Grant,
+    Head,
+    Member,
+    Principal,
+    PushToken,
+    Receipt,
+    Role,
+    User,
+    Watermarks,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +68,7 @@ class MessageStore(Protocol):
         ...
 
     async def latest(self, chats: Sequence[str]) -> dict[str, Event]:
-        """The newest event of type `message` per chat (for chat lists); chats without one are absent."""
+        """The newest event of type `message` per chat that is for everybody (for chat lists); chats without one are absent."""
         ...
 
     async def after(self, chat: str, seq: int, limit: int) -> list[Event]:
@@ -74,6 +87,18 @@ class MessageStore(Protocol):
         self, target: str, *, body: object | None, edited_at: datetime | None, deleted_at: datetime | None
     ) -> None:
         """Change what history shows of a message after an edit (new body) or a delete (no body)."""
+        ...
+
+    async def hide(self, target: str, user: str) -> None:
+        """Note that `user` does not want to see a message any more; twice is as once."""
+        ...
+
+    async def pin(self, target: str, *, at: datetime, pinned: bool) -> None:
+        """Pin or unpin a message. Repeated or late it is harmless: the newest `at` decides."""
+        ...
+
+    async def pinned(self, chat: str, limit: int) -> list[Event]:
+        """The messages of a chat that are pinned, the last pinned first."""
         ...
 
     async def push_pending(self, *, older_than: datetime, limit: int) -> list[str]:
@@ -113,6 +138,14 @@ class ChatStore(Protocol):
 
     async def touch(self, heads: Mapping[str, tuple[Head, datetime]]) -> None:
         """Raise the cached `last_*` of chats."""
+        ...
+
+    async def rename(self, chat: str, title: str | None) -> bool:
+        """Give a chat another title. False if there is no such chat."""
+        ...
+
+    async def set_role(self, chat: str, user: str, role: Role) -> bool:
+        """Give a present member another role. False if there is none."""
         ...
 
     async def member(self, chat: str, user: str) -> Member | None:

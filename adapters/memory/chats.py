@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from adapters.memory.records import copied, to_ms
-from chat.models import Chat, Head, Member, Watermarks
+from chat.models import Chat, Head, Member, Role, Watermarks
 
 
 class MemoryChats:
@@ -42,6 +42,21 @@ class MemoryChats:
                 chat.last_seq = max(chat.last_seq, head.seq)
                 chat.last_n = max(chat.last_n, head.n)
                 chat.last_at = to_ms(at) if chat.last_at is None else max(chat.last_at, to_ms(at))
+
+    async def rename(self, chat: str, title: str | None) -> bool:
+        """See `ChatStore.rename`."""
+        if chat not in self._chats:
+            return False
+        self._chats[chat].title = title
+        return True
+
+    async def set_role(self, chat: str, user: str, role: Role) -> bool:
+        """See `ChatStore.set_role`."""
+        member = self._present(chat, user)
+        if member is None:
+            return False
+        member.role = role
+        return True
 
     async def member(self, chat: str, user: str) -> Member | None:
         """See `ChatStore.member`."""

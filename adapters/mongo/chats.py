@@ -114,6 +114,19 @@ class MongoChats:
             await self._chats.bulk_write(changes, ordered=False)
 
     @translate
+    async def rename(self, chat: str, title: str | None) -> bool:
+        """See `ChatStore.rename`."""
+        change = {"$unset": {"title": ""}} if title is None else {"$set": {"title": title}}
+        result = await self._chats.update_one({"_id": chat}, change)
+        return bool(result.matched_count)
+
+    @translate
+    async def set_role(self, chat: str, user: str, role: Role) -> bool:
+        """See `ChatStore.set_role`."""
+        result = await self._members.update_one({"_id": _key(chat, user), **_PRESENT}, {"$set": {"role": role.value}})
+        return bool(result.matched_count)
+
+    @translate
     async def member(self, chat: str, user: str) -> Member | None:
         """See `ChatStore.member`."""
         document = await self._members.find_one({"_id": _key(chat, user)})

@@ -12,6 +12,7 @@ from api.clock import now
 from api.members.announce import Announcer
 from api.members.service import People
 from api.pagination import invalid_cursor, pack, unpack
+from chat import views
 from chat.envelopes import Event
 from chat.errors import BadInput, Conflict
 from chat.ids import direct_chat_id, new_chat_id
@@ -148,5 +149,5 @@ def _view(member: Member, chat: Chat, head: Head, last: Event | None, peer: str 
         delivered_seq=member.delivered_seq,
         seen_seq=member.seen_seq,
         unread=unread(last_n=head.n, seen_n=member.seen_n),
-        last_message=last,
+        last_message=None if last is None else views.seen_by(last, member.user),
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from api.access import present_member
 from api.messages.refusals import refusal
 from api.messages.schemas import HistoryPage, HistoryQuery, item
-from chat import permissions, topics
+from chat import permissions, topics, views
 from chat.envelopes import Event, read_send
 from chat.errors import Conflict, Forbidden, Unavailable
 from chat.models import Principal, Receipt
@@ -45,7 +45,7 @@ class MessageService:
         audience = Audience(members)
         states = progress(events, audience, await self._moves(chat, events, audience))
         return HistoryPage(
-            items=[item(event, state) for event, state in zip(events, states, strict=True)],
+            items=[item(views.seen_by(event, caller.id), state) for event, state in zip(events, states, strict=True)],
             next=events[-1].seq if events and events[-1].seq < head.seq else None,
             prev=events[0].seq if events and events[0].seq > 1 else None,
         )
@@ -82,7 +82,7 @@ class MessageService:
             raise Unavailable("the message was not confirmed; send it again with the same id")
         if stored.chat != chat or stored.sender != caller.id:
             raise Conflict("this message id is taken", code="id_taken")
-        return stored, not repeat
+        return views.seen_by(stored, caller.id), not repeat
 
     async def _hand_over(self, topic: str, payload: bytes) -> None:
         try:

@@ -11,6 +11,7 @@ from bridge.filters.duplicates import Duplicates
 from bridge.filters.links import LinkList, Links
 from bridge.filters.lists import Listed
 from bridge.filters.rate import Rate
+from bridge.filters.shadow import Shadow, ShadowList
 from bridge.filters.size import Size
 from bridge.filters.words import WordList, Words
 from bridge.settings import Settings
@@ -40,7 +41,7 @@ class Filters:
         sender = Buckets("send", rate=settings.bridge_rate, burst=settings.bridge_burst, shared=limiter)
         chat = Buckets("chat", rate=settings.bridge_chat_rate, burst=settings.bridge_chat_burst, shared=limiter)
         self._buckets = (sender, chat)
-        self._lists: list[Listed[WordList] | Listed[LinkList]] = []
+        self._lists: list[Listed[WordList] | Listed[LinkList] | Listed[ShadowList]] = []
         filters: list[Filter] = [Size(max_text=settings.bridge_max_text), Rate(sender), ChatRate(chat)]
         if settings.bridge_duplicates:
             filters.append(Duplicates(most=settings.bridge_duplicates, within=settings.bridge_duplicates_within))
@@ -52,6 +53,10 @@ class Filters:
             links = Listed(settings.bridge_links_file, LinkList)
             filters.append(Links(links))
             self._lists.append(links)
+        if settings.bridge_shadow_file is not None:
+            shadows = Listed(settings.bridge_shadow_file, ShadowList.read)
+            filters.append(Shadow(shadows))
+            self._lists.append(shadows)
         self.chain = Chain(filters)
 
     async def run(self) -> None:

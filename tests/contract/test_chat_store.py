@@ -178,3 +178,20 @@ async def test_concurrent_raises_leave_the_highest(stores: Stores) -> None:
     moves = [Watermarks("g-1", "user1", seq, seq // 2, seq // 3) for seq in range(60)]
     await asyncio.gather(*(stores.chats.raise_watermarks([move]) for move in reversed(moves)))
     assert await stores.chats.member("g-1", "user1") == member("user1", delivered_seq=59, seen_seq=29, seen_n=19)
+
+
+async def test_a_chat_gets_another_title(stores: Stores) -> None:
+    await stores.chats.create(chat(title="first"), [member("user1")])
+    assert await stores.chats.rename("g-1", "주말 등산")
+    assert await stores.chats.get("g-1") == chat(title="주말 등산")
+    assert await stores.chats.rename("g-1", None)
+    assert await stores.chats.get("g-1") == chat()
+    assert not await stores.chats.rename("g-2", "nothing there")
+
+
+async def test_a_member_gets_another_role(stores: Stores) -> None:
+    await stores.chats.create(chat(), [member("user1"), member("user2", left_at=AT)])
+    assert await stores.chats.set_role("g-1", "user1", Role.ADMIN)
+    assert await stores.chats.member("g-1", "user1") == member("user1", role=Role.ADMIN)
+    assert not await stores.chats.set_role("g-1", "user2", Role.ADMIN)
+    assert not await stores.chats.set_role("g-1", "user3", Role.ADMIN)
