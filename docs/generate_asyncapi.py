@@ -27,6 +27,9 @@ from docs.asyncapi_messages import CHAT, ENVELOPES, OTHERS
 
 TARGET = Path(__file__).with_name("asyncapi.yaml")
 VERSION = "0.1.0"
+INTERNAL = ("only", "hidden_by")
+"""Fields of an event that the store keeps and nobody receives."""
+
 MAX_QOS = 1
 """What the broker grants today; the table says what the contract allows."""
 
@@ -47,7 +50,7 @@ _CHANNELS: dict[str, tuple[str, tuple[str, ...]]] = {
     "chats/{chat}/ack/{user}": ("chatAck", ("Ack",)),
     "chats/{chat}/receipts": ("chatReceipts", ("ReceiptUpdate",)),
     "chats/{chat}/typing/{user}": ("chatTyping", ("Typing",)),
-    "users/{user}/inbox": ("userInbox", ("Invitation", "Reject", "SyncPage", "Reset", "SyncDone")),
+    "users/{user}/inbox": ("userInbox", ("Invitation", "Reject", "SyncPage", "Reset", "SyncDone", "Event")),
     "users/{user}/sync": ("userSync", ("SyncRequest",)),
     "users/{user}/presence": ("userPresence", ("PresenceState",)),
     "devices/{device}/telemetry/{rest}": ("deviceTelemetry", ("Plain",)),
@@ -227,6 +230,9 @@ def _schemas() -> dict[str, Any]:
     structs = [struct for _, struct, _ in ENVELOPES.values()]
     _, found = msgspec.json.schema_components(structs, ref_template="#/components/schemas/{name}")
     schemas = {name: _draft7(schema) for name, schema in found.items()}
+    for internal in INTERNAL:
+        schemas["Event"]["properties"].pop(internal)
+    schemas["Send"]["properties"].pop("system")
     for struct in structs:
         _add_constants(schemas[struct.__name__], struct)
     schemas |= {name: schema for name, (_, _, schema, _) in OTHERS.items()}

@@ -8,13 +8,16 @@ from dataclasses import dataclass
 
 from api.access import present_member
 from api.messages.refusals import refusal
-from api.messages.schemas import HistoryPage, HistoryQuery, item
+from api.messages.schemas import HistoryPage, HistoryQuery, Pins, item
 from chat import permissions, topics, views
 from chat.envelopes import Event, read_send
 from chat.errors import Conflict, Forbidden, Unavailable
 from chat.models import Principal, Receipt
 from chat.ports import ChatStore, Link, MessageStore, ReceiptStore
 from chat.status import Audience, Status, progress
+
+MAX_PINS = 100
+"""Shown at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,16 @@ class MessageService:
             next=events[-1].seq if events and events[-1].seq < head.seq else None,
             prev=events[0].seq if events and events[0].seq > 1 else None,
         )
+
+    async def pins(self, chat: str, *, caller: Principal) -> Pins:
+        """What is pinned in a chat.
+
+        Raises:
+            NotFound: `unknown_chat`.
+        """
+        await present_member(self.chats, chat, caller)
+        found = await self.messages.pinned(chat, MAX_PINS)
+        return Pins(items=[views.seen_by(event, caller.id) for event in found])
 
     async def send(self, chat: str, payload: bytes, *, caller: Principal) -> tuple[Event, bool]:
         """Hand a message to the bridge and wait until it is stored (P1).

@@ -97,6 +97,12 @@ class History(msgspec.Struct):
     prev: int | None = None
 
 
+class Pins(msgspec.Struct):
+    """What is pinned."""
+
+    items: list[Event]
+
+
 class DeviceInfo(msgspec.Struct):
     """A device; `secret` is there only in the answer that made it."""
 

@@ -30,6 +30,9 @@ PROMISED = {
     ("get", "/v1/me"),
     ("post", "/v1/chats"),
     ("get", "/v1/chats"),
+    ("patch", "/v1/chats/{chat}"),
+    ("get", "/v1/chats/{chat}/pins"),
+    ("patch", "/v1/chats/{chat}/members/{user}"),
     ("get", "/v1/chats/{chat}/members"),
     ("post", "/v1/chats/{chat}/members"),
     ("delete", "/v1/chats/{chat}/members/{user}"),
@@ -100,6 +103,8 @@ async def test_every_route_needs_a_token_unless_it_is_on_the_list(api: Harness) 
         # A well-formed body: whether the caller is known is decided before what they say is looked at, or after; never not.
         body = {
             "/v1/chats": {"kind": "group"},
+            "/v1/chats/{chat}": {"title": "x"},
+            "/v1/chats/{chat}/members/{user}": {"role": "member"},
             "/v1/devices": {"name": "x"},
             "/v1/chats/{chat}/members": {"members": ["u"]},
             "/v1/push-tokens/{token}": {"platform": "web"},
@@ -164,6 +169,9 @@ async def test_answers_are_as_described(api: Harness) -> None:
         ("ChatPage", await haneul.get("/v1/chats")),
         ("MemberPage", await haneul.get(f"/v1/chats/{chat}/members")),
         ("MemberPage", await haneul.post(f"/v1/chats/{chat}/members", {"members": ["bada"]})),
+        ("MemberPage", await haneul.call("PATCH", f"/v1/chats/{chat}/members/bada", json={"role": "admin"})),
+        ("ChatView", await haneul.call("PATCH", f"/v1/chats/{chat}", json={"title": "바다"})),
+        ("Pins", await haneul.get(f"/v1/chats/{chat}/pins")),
         ("HistoryPage", await haneul.get(f"/v1/chats/{chat}/messages")),
         ("Event", await haneul.post(f"/v1/chats/{chat}/messages", wish)),
         ("SyncAnswer", await haneul.call("GET", "/v1/sync", params={"cursor": [f"{chat}:0", "none:0"]})),

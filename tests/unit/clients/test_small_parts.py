@@ -43,6 +43,9 @@ def test_inbox_typing_and_presence() -> None:
     assert read("users/haneul/inbox", encode(reject)) == reject
     assert read("users/haneul/inbox", encode(SyncDone(req="1"))) == SyncDone(req="1")
     assert read("chats/g-1/typing/bada", b"") == Typing("g-1", "bada")
+    own = read("users/haneul/inbox", EVENT.replace(b'"message"', b'"hide"'))
+    assert isinstance(own, Event)
+    assert (own.type, own.chat, own.seq) == ("hide", "g-1", 1)
     presence = read("users/bada/presence", b'{"online":true,"at":"2026-05-04T00:00:00Z"}')
     assert isinstance(presence, Presence)
     assert presence.online
