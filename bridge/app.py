@@ -100,7 +100,7 @@ class Bridge:
             messages=messages,
             members=self.members,
             order=order,
-            updates=ReceiptUpdates(link, self.members, metrics, named=settings.bridge_receipts_named),
+            updates=ReceiptUpdates(link, self.members, metrics, chats=chats, named=settings.bridge_receipts_named),
             rejects=rejects,
             metrics=metrics,
             every=settings.bridge_receipts_every,

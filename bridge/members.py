@@ -78,10 +78,9 @@ class Roster:
             member.delivered_seq = max(member.delivered_seq, delivered)
             member.seen_seq = max(member.seen_seq, seen)
 
-    def reached(self, seq: int) -> tuple[int, int]:
-        """How many people have received, and have seen, everything up to `seq`."""
-        marks = [self.watermark(user) for user in self.people]
-        return sum(m.delivered >= seq for m in marks), sum(m.seen >= seq for m in marks)
+    def hides_seen(self, user: str) -> bool:
+        """Whether a present member hides what they have seen."""
+        return self._members[user].hides_seen
 
 
 class Members:

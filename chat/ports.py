@@ -176,6 +176,21 @@ class ChatStore(Protocol):
         """End a membership. False if there was no present one."""
         ...
 
+    async def set_hides_seen(self, user: str, *, hides: bool) -> list[str]:
+        """Note in every membership of a user, also in ended ones, whether they hide what they have seen; the chats they are in now."""
+        ...
+
+    async def reached(self, chat: str, seq: int) -> tuple[int, int]:
+        """How many of the present people who joined before `seq` have received it, and how many show that they have seen it.
+
+        Devices read nothing, and are not counted.
+        """
+        ...
+
+    async def scan(self, *, after: tuple[str, str] = ("", ""), limit: int) -> list[Member]:
+        """Every membership of every chat, also ended ones, by (chat, user), from behind `after`."""
+        ...
+
     async def raise_watermarks(self, moves: Sequence[Watermarks]) -> None:
         """Raise watermarks (`$max`), majority; rows of members who are not there are ignored."""
         ...
@@ -206,6 +221,14 @@ class UserStore(Protocol):
 
     async def existing(self, ids: Sequence[str]) -> set[str]:
         """Those of the ids that are users who are not disabled."""
+        ...
+
+    async def set_hides_seen(self, user: str, *, hides: bool) -> bool:
+        """Note whether a user hides what they have seen. False if there is no such user."""
+        ...
+
+    async def hiding(self, ids: Sequence[str]) -> set[str]:
+        """Those of the ids that hide what they have seen."""
         ...
 
 

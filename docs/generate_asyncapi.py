@@ -50,7 +50,10 @@ _CHANNELS: dict[str, tuple[str, tuple[str, ...]]] = {
     "chats/{chat}/ack/{user}": ("chatAck", ("Ack",)),
     "chats/{chat}/receipts": ("chatReceipts", ("ReceiptUpdate",)),
     "chats/{chat}/typing/{user}": ("chatTyping", ("Typing",)),
-    "users/{user}/inbox": ("userInbox", ("Invitation", "Reject", "SyncPage", "Reset", "SyncDone", "Event")),
+    "users/{user}/inbox": (
+        "userInbox",
+        ("Invitation", "Reject", "SyncPage", "Reset", "SyncDone", "Event", "ReceiptUpdate"),
+    ),
     "users/{user}/sync": ("userSync", ("SyncRequest",)),
     "users/{user}/presence": ("userPresence", ("PresenceState",)),
     "devices/{device}/telemetry/{rest}": ("deviceTelemetry", ("Plain",)),

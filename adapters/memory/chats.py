@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from adapters.memory.records import copied, to_ms
+from chat.ids import is_device
 from chat.models import Chat, Head, Member, Role, Watermarks
 
 
@@ -107,6 +108,28 @@ class MemoryChats:
             return False
         member.left_at = to_ms(at)
         return True
+
+    async def set_hides_seen(self, user: str, *, hides: bool) -> list[str]:
+        """See `ChatStore.set_hides_seen`."""
+        mine = [member for member in self._members.values() if member.user == user]
+        for member in mine:
+            member.hides_seen = hides
+        return sorted(member.chat for member in mine if member.left_at is None)
+
+    async def reached(self, chat: str, seq: int) -> tuple[int, int]:
+        """See `ChatStore.reached`."""
+        people = [
+            member
+            for member in self._members.values()
+            if member.chat == chat and member.left_at is None and member.joined_seq < seq and not is_device(member.user)
+        ]
+        delivered = sum(max(member.delivered_seq, member.seen_seq) >= seq for member in people)
+        return delivered, sum(member.seen_seq >= seq and not member.hides_seen for member in people)
+
+    async def scan(self, *, after: tuple[str, str] = ("", ""), limit: int) -> list[Member]:
+        """See `ChatStore.scan`."""
+        keys = sorted(key for key in self._members if key > after)
+        return [copied(self._members[key]) for key in keys[: max(0, limit)]]
 
     async def raise_watermarks(self, moves: Sequence[Watermarks]) -> None:
         """See `ChatStore.raise_watermarks`."""

@@ -50,7 +50,10 @@ class ChatService:
         if len(others) >= self.max_members:
             raise Conflict(f"a chat has at most {self.max_members} members", code="too_many_members")
         await self.people.check(others, caller=caller.id)
+        hiding = await self.people.users.hiding([caller.id, *others])
         chat, members = _draft(wish, caller.id, others)
+        for member in members:
+            member.hides_seen = member.user in hiding
         created = await self.chats.create(chat, members)
         if created:
             await self.announcer.changed(chat.id, [caller.id, *others])

@@ -14,7 +14,7 @@ from api.access import present_member, unknown_chat
 from api.clock import now
 from api.members.announce import Announcer
 from api.members.schemas import MemberPage, MembersQuery, NewMembers, view
-from chat import permissions
+from chat import permissions, privacy
 from chat.envelopes import System
 from chat.errors import Conflict, Forbidden, NotFound
 from chat.ids import is_device, is_principal, is_service
@@ -68,9 +68,9 @@ class MemberService:
         Raises:
             NotFound: `unknown_chat`.
         """
-        await present_member(self.chats, chat, caller)
+        me = await present_member(self.chats, chat, caller)
         found = await self.chats.members(chat, after=query.after, limit=query.limit + 1)
-        items = [view(member) for member in found[: query.limit]]
+        items = [view(member) for member in privacy.shown_to(caller.id, [me, *found[: query.limit]])[1:]]
         return MemberPage(items=items, next=items[-1].user if len(found) > query.limit else None)
 
     async def add(self, chat_id: str, wish: NewMembers, *, caller: Principal) -> tuple[MemberPage, bool]:
@@ -100,8 +100,12 @@ class MemberService:
             await self.announcer.changed(chat_id, added)
             await self.announcer.invite(chat, added, by=caller.id)
             await self.announcer.tell(chat_id, System("joined", caller.id, added, role=wish.role))
-        rows = await asyncio.gather(*(self.chats.member(chat_id, id_) for id_ in ids))
-        return MemberPage(items=[view(row) for row in rows if row is not None], next=None), bool(added)
+        rows = [
+            row for row in await asyncio.gather(*(self.chats.member(chat_id, id_) for id_ in ids)) if row is not None
+        ]
+        return MemberPage(
+            items=[view(row) for row in privacy.shown_to(caller.id, [actor, *rows])[1:]], next=None
+        ), bool(added)
 
     async def remove(self, chat_id: str, user: str, *, caller: Principal) -> None:
         """Take a member out, or leave.
@@ -139,7 +143,7 @@ class MemberService:
             await self.announcer.changed(chat_id, [user])
             await self.announcer.tell(chat_id, System("role", caller.id, [user], role=role.value))
         target.role = role
-        return MemberPage(items=[view(target)], next=None)
+        return MemberPage(items=[view(row) for row in privacy.shown_to(caller.id, [actor, target])[1:]], next=None)
 
     async def _present(self, chat_id: str, user: str) -> Member:
         target = await self.chats.member(chat_id, user) if is_principal(user) else None
@@ -149,7 +153,7 @@ class MemberService:
 
     async def _add(self, chat: str, user: str, role: Role) -> bool:
         """Who joins starts with nothing unread: watermarks at the newest event, which the history before it does not change."""
-        head = await self.messages.head(chat)
+        head, hiding = await asyncio.gather(self.messages.head(chat), self.people.users.hiding([user]))
         return await self.chats.add_member(
             Member(
                 chat=chat,
@@ -160,6 +164,7 @@ class MemberService:
                 delivered_seq=head.seq,
                 seen_seq=head.seq,
                 seen_n=head.n,
+                hides_seen=user in hiding,
             )
         )
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from api.access import present_member
 from api.messages.refusals import refusal
 from api.messages.schemas import HistoryPage, HistoryQuery, Pins, item
-from chat import permissions, topics, views
+from chat import permissions, privacy, topics, views
 from chat.envelopes import Event, read_send
 from chat.errors import Conflict, Forbidden, Unavailable
 from chat.models import Principal, Receipt
@@ -45,7 +45,7 @@ class MessageService:
         events, head, members = await asyncio.gather(
             self._events(chat, query), self.messages.head(chat), self.chats.members(chat)
         )
-        audience = Audience(members)
+        audience = Audience(privacy.shown_to(caller.id, members))
         states = progress(events, audience, await self._moves(chat, events, audience))
         return HistoryPage(
             items=[item(views.seen_by(event, caller.id), state) for event, state in zip(events, states, strict=True)],

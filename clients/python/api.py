@@ -89,6 +89,10 @@ class PabalApi:
         """The signed-in user."""
         return self._call("GET", "/v1/me", Account)
 
+    def hide_seen(self, *, hides: bool) -> Account:
+        """Neither show to others what this user has seen, nor see it of them; or both again."""
+        return self._call("PATCH", "/v1/me", Account, json={"hides_seen": hides})
+
     def create_chat(
         self, kind: Literal["direct", "group"], members: Sequence[str], *, title: str | None = None
     ) -> ChatInfo:

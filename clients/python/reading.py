@@ -45,8 +45,9 @@ class _Online(msgspec.Struct):
     at: datetime
 
 
-_INBOX: dict[str, type[SyncPage | Reset | Inbox]] = {
+_INBOX: dict[str, type[SyncPage | Reset | ReceiptUpdate | Inbox]] = {
     "invitation": Invitation,
+    "receipts": ReceiptUpdate,
     "reject": Reject,
     "reset": Reset,
     "sync": SyncPage,

@@ -16,6 +16,7 @@ class Account(msgspec.Struct):
     display_name: str
     created_at: datetime
     admin: bool = False
+    hides_seen: bool = False
 
 
 class Tokens(msgspec.Struct):

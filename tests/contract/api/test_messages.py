@@ -127,7 +127,7 @@ async def test_status_of_a_group_with_a_device_and_a_late_joiner(api: Harness) -
     ]
     await api.move(chat, "cho", delivered=3, at=T0 + timedelta(hours=1))
     items = (await history(haneul, chat))["items"]
-    assert [item["status"] for item in items] == ["SEEN", "DELIVERED", "DELIVERED"]
+    assert [item["status"] for item in items] == ["SEEN", "SENT", "DELIVERED"]
     assert items[2]["delivered_at"] == "2026-05-04T04:02:01.123000Z"
 
 
@@ -282,3 +282,40 @@ async def test_everybody_sees_what_is_for_them(api: Harness) -> None:
     again = await bada.post(f"/v1/chats/{chat}/messages", wish)
     assert (again.status_code, again.json()["type"], "only" in again.json()) == (200, "message", False)
     assert problem(await haneul.post(f"/v1/chats/{chat}/messages", wish)) == (409, "id_taken")
+
+
+async def test_who_hides_what_they_have_seen_neither_shows_nor_sees_it(api: Harness) -> None:
+    haneul, bada, chat = await pair(api)
+    await say(haneul, chat)
+    await say(bada, chat)
+    for user in ("haneul", "bada"):
+        await api.move(chat, user, seen=2, at=T0)
+
+    async def shown(user: User) -> tuple[list[str], dict[str, int]]:
+        items = (await history(user, chat))["items"]
+        members = (await user.get(f"/v1/chats/{chat}/members")).json()["items"]
+        return [item["status"] for item in items], {member["user"]: member["seen_seq"] for member in members}
+
+    assert await shown(haneul) == (["SEEN", "SEEN"], {"bada": 2, "haneul": 2})
+    api.invalidations.published.clear()
+    answer = await bada.call("PATCH", "/v1/me", json={"hides_seen": True})
+    assert (answer.status_code, answer.json()["hides_seen"]) == (200, True)
+    assert [(one.kind, one.chat, one.user) for one in api.invalidations.published] == [("member", chat, "bada")]
+    for user, mine in ((haneul, {"bada": 0, "haneul": 2}), (bada, {"bada": 2, "haneul": 0})):
+        states, members = await shown(user)
+        assert members == mine
+        own = 0 if user is haneul else 1
+        assert states[own] == "DELIVERED", "whoever said it does not learn that it was seen"
+        assert (await history(user, chat))["items"][own]["seen_at"] is None
+    assert (await bada.get(f"/v1/chats/{chat}")).json()["unread"] == 0
+    group = (await haneul.post("/v1/chats", {"kind": "group", "title": "새 방", "members": ["bada"]})).json()["id"]
+    later = (await haneul.post("/v1/chats", {"kind": "group", "title": "방", "members": []})).json()["id"]
+    await haneul.post(f"/v1/chats/{later}/members", {"members": ["bada"]})
+    for new in (group, later):
+        row = await api.stores.chats.member(new, "bada")
+        assert row is not None
+        assert row.hides_seen
+    await bada.call("PATCH", "/v1/me", json={"hides_seen": False})
+    assert await shown(haneul) == (["SEEN", "SEEN"], {"bada": 2, "haneul": 2})
+    for wrong in ({}, {"hides_seen": None}, {"hides_seen": True, "admin": True}):
+        assert (await bada.call("PATCH", "/v1/me", json=wrong)).status_code == 422

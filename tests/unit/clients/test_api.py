@@ -135,6 +135,7 @@ def test_the_other_routes() -> None:
     server = Server(
         **{
             "POST /v1/auth/register": ME,
+            "PATCH /v1/me": {**ME, "hides_seen": True},
             "POST /v1/chats": chat,
             "GET /v1/chats": {"items": [chat], "next": None},
             "GET /v1/chats/d-1/members": members,
@@ -157,6 +158,7 @@ def test_the_other_routes() -> None:
         assert api.members("d-1").items[0].user == "bada"
         assert api.add_members("d-1", ["bada"])[0].role == "member"
         api.remove_member("d-1", "bada")
+        assert api.hide_seen(hides=True).hides_seen
         assert api.set_role("d-1", "bada", "admin").user == "bada"
         assert json.loads(server.asked[-1].content) == {"role": "admin"}
         assert api.rename("d-1", "산").title == "산"
