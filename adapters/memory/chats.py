@@ -9,6 +9,9 @@ from adapters.memory.records import copied, to_ms
 from chat.ids import is_device
 from chat.models import Chat, Head, Member, Role, Watermarks
 
+CORRECTED = ("delivered_seq", "seen_seq", "seen_n", "hides_seen")
+"""Fields that `correct` compares and sets."""
+
 
 class MemoryChats:
     """Chats by id, memberships by (chat, user)."""
@@ -130,6 +133,15 @@ class MemoryChats:
         """See `ChatStore.scan`."""
         keys = sorted(key for key in self._members if key > after)
         return [copied(self._members[key]) for key in keys[: max(0, limit)]]
+
+    async def correct(self, was: Member, now: Member) -> bool:
+        """See `ChatStore.correct`."""
+        row = self._members.get((was.chat, was.user))
+        if row is None or any(getattr(row, name) != getattr(was, name) for name in CORRECTED):
+            return False
+        for name in CORRECTED:
+            setattr(row, name, getattr(now, name))
+        return True
 
     async def raise_watermarks(self, moves: Sequence[Watermarks]) -> None:
         """See `ChatStore.raise_watermarks`."""

@@ -236,6 +236,14 @@ class MongoChats:
         return [_to_member(document) for document in await fetch(self._members, query, sort=order, limit=limit)]
 
     @translate
+    async def correct(self, was: Member, now: Member) -> bool:
+        """See `ChatStore.correct`: one conditional update."""
+        query: Document = {"_id": _key(was.chat, was.user), **_watermarks_of(was)}
+        query["hides_seen"] = True if was.hides_seen else {"$ne": True}
+        change = {"$set": {**_watermarks_of(now), "hides_seen": now.hides_seen}}
+        return bool((await self._members.update_one(query, change)).matched_count)
+
+    @translate
     async def raise_watermarks(self, moves: Sequence[Watermarks]) -> None:
         """See `ChatStore.raise_watermarks`. What was seen was delivered, whatever the move says (P6)."""
         changes = [
@@ -257,6 +265,10 @@ class MongoChats:
 
 def _key(chat: str, user: str) -> str:
     return f"{chat}/{user}"
+
+
+def _watermarks_of(member: Member) -> Document:
+    return {"delivered_seq": member.delivered_seq, "seen_seq": member.seen_seq, "seen_n": member.seen_n}
 
 
 def _from_chat(chat: Chat) -> Document:

@@ -150,6 +150,9 @@ CALLS: dict[str, Callable[[Stores], Awaitable[object]]] = {
     "set_hides_seen": lambda s: s.chats.set_hides_seen("user1", hides=True),
     "count_reached": lambda s: s.chats.reached("g-1", 5),
     "scan": lambda s: s.chats.scan(after=("g-1", "user1"), limit=10),
+    "correct": lambda s: s.chats.correct(
+        Member("g-1", "user1", Role.MEMBER, AT), Member("g-1", "user1", Role.MEMBER, AT)
+    ),
     "hiding": lambda s: s.users.hiding(["user1"]),
     "hide_seen": lambda s: s.users.set_hides_seen("user1", hides=True),
     "remove_member": lambda s: s.chats.remove_member("g-1", "user1", AT),
