@@ -62,7 +62,7 @@ class Listed(Generic[T]):
         try:
             self.value = await asyncio.to_thread(self._load)
         except ListBroken as error:
-            _log.error("list.failed", file=self._path.name, reason=str(error))
+            _log.error("list.failed", reason=str(error))
         else:
             _log.info("list.loaded", file=self._path.name, entries=len(self.value))
 
@@ -73,10 +73,12 @@ class Listed(Generic[T]):
             if len(data) > MAX_BYTES:
                 raise ListBroken(f"more than {MAX_BYTES} bytes")
             return self._read(data.decode())
+        except ListBroken as error:
+            raise ListBroken(f"{self._path.name}: {error}") from None
         except OSError as error:
-            raise ListBroken(f"{self._path.name} can't be read: {error.strerror}") from None
+            raise ListBroken(f"{self._path.name}: {error.strerror}") from None
         except UnicodeDecodeError:
-            raise ListBroken(f"{self._path.name} is not UTF-8") from None
+            raise ListBroken(f"{self._path.name}: not UTF-8") from None
 
 
 def _version(path: Path) -> tuple[int, int, int] | None:

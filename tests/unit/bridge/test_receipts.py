@@ -305,3 +305,24 @@ async def test_a_large_chat_is_counted_once_a_second(make_world: Callable[..., A
     await world.bridge.receipts.flush()
     assert counted == 2
     assert world.receipts("big")[-1]["delivered"] == 4
+
+
+async def test_a_message_to_five_thousand_is_one_row_one_publish_and_no_write_per_member(
+    make_world: Callable[..., Any],
+) -> None:
+    world = await make_world()
+    raised: list[int] = []
+    real = world.stores.chats.raise_watermarks
+
+    async def counting(moves: Any) -> None:
+        raised.append(len(moves))
+        await real(moves)
+
+    world.stores.chats.raise_watermarks = counting
+    await big(world, *(f"p{number}" for number in range(5_000)))
+    await until(lambda: world.receipts("big"))
+    assert [len(events) for events in world.messages.inserts] == [1]
+    assert len(world.fanned("big")) == 1
+    assert sum(raised) == 1, "the sender's own"
+    assert [one for one in world.receipts("big") if "marks" in one] == []
+    assert len(world.jobs.jobs) == 1

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -124,3 +127,19 @@ async def test_a_sender_is_slowed_down_over_all_bridges(make_world: Callable[...
     await asyncio.sleep(0)
     answers = [(await one.send("c2", "user2", f"{number}")).code for number in range(5)]
     assert answers == [None] * 5
+
+
+def test_the_process_says_what_is_wrong_with_a_list(mongo_url: str, mongo_database: str, tmp_path: Path) -> None:
+    secret, words_file = tmp_path / "secret", tmp_path / "words.txt"
+    secret.write_text("s" * 43)
+    write(words_file, "바보\n...")
+    environment = os.environ | {
+        "PABAL_MONGO_URL": mongo_url,
+        "PABAL_MONGO_DATABASE": mongo_database,
+        "PABAL_LINK_SECRET_FILE": str(secret),
+        "PABAL_BRIDGE_WORDS_FILE": str(words_file),
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "bridge"], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (2, "bridge: words.txt: line 2 has no letter\n")

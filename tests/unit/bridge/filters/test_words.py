@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.filters.lists import ListBroken
-from bridge.filters.words import WordList, words
+from bridge.filters.words import WordList, _inside, _Text, words
 
 LIST = words(
     [
@@ -159,6 +159,27 @@ def test_no_text_is_too_odd(text: str) -> None:
 def test_both_looks_agree(text: str) -> None:
     """The fast look must never miss what the exact one finds."""
     assert LIST.find(text) == LIST._certain(text)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.integers(1, 4)), max_size=6),
+    st.lists(st.tuples(st.integers(0, 9), st.integers(1, 6)), max_size=6),
+)
+def test_what_lies_within_what(spans: list[tuple[int, int]], others: list[tuple[int, int]]) -> None:
+    blocked, allowed = ([(start, start + length) for start, length in rows] for rows in (spans, others))
+    truth = all(any(a <= start and end <= b for a, b in allowed) for start, end in blocked)
+    assert _inside(blocked, allowed) == truth
+
+
+def test_a_text_made_of_near_matches_costs_no_more_than_its_length() -> None:
+    """Counted, not timed: what is looked at grows with the text, not with its square."""
+    for text in ("시발점 ", "다시 발표 ", "ㅅ바", "시발점시발"):
+        looks = []
+        for times in (1_000, 4_000):
+            read = _Text(text * times, LIST._alphabet)
+            looks.append(len(LIST._exact.find_matches_as_indexes(bytes(read.folded), overlapping=True)))
+        assert looks[1] <= 4 * looks[0] + 4
+        assert LIST.find(text * 4_000) == (text == "시발점시발")
 
 
 def test_a_list_of_many_words() -> None:
