@@ -68,17 +68,21 @@ class Listed(Generic[T]):
 
     def _load(self) -> T:
         try:
-            with self._path.open("rb") as file:
-                data = file.read(MAX_BYTES + 1)
-            if len(data) > MAX_BYTES:
-                raise ListBroken(f"more than {MAX_BYTES} bytes")
-            return self._read(data.decode())
+            return self._read(_bounded(self._path).decode())
         except ListBroken as error:
             raise ListBroken(f"{self._path.name}: {error}") from None
         except OSError as error:
             raise ListBroken(f"{self._path.name}: {error.strerror}") from None
         except UnicodeDecodeError:
             raise ListBroken(f"{self._path.name}: not UTF-8") from None
+
+
+def _bounded(path: Path) -> bytes:
+    with path.open("rb") as file:
+        data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise ListBroken(f"more than {MAX_BYTES} bytes")
+    return data
 
 
 def _version(path: Path) -> tuple[int, int, int] | None:
