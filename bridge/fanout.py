@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import structlog
 
@@ -113,4 +113,5 @@ def _parts(event: Stored) -> tuple[Stored, ...]:
     """
     if event.to is None or event.own is None:
         return (event,)
-    return replace(event, payload=event.own, own=None), replace(event, own=None, to=None)
+    who = (event.id, event.chat, event.sender, event.seq, event.n, event.type, event.at)
+    return Stored(*who, event.own, to=event.to), Stored(*who, event.payload)
