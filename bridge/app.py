@@ -106,7 +106,7 @@ class Bridge:
             every=settings.bridge_receipts_every,
         )
         self.syncing = Syncing(chats=chats, messages=messages, order=order, link=link, rejects=rejects, metrics=metrics)
-        self.filters = Filters(settings, limiter)
+        self.filters = Filters(settings, limiter, metrics)
         self.ingest = Ingest(
             screen=Screen(self.filters.chain, messages),
             forwards=Forwards(messages, self.members),

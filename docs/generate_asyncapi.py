@@ -235,11 +235,18 @@ def _schemas() -> dict[str, Any]:
     schemas = {name: _draft7(schema) for name, schema in found.items()}
     for internal in INTERNAL:
         schemas["Event"]["properties"].pop(internal)
-    schemas["Send"]["properties"].pop("system")
+    _of_clients(schemas["Send"]["properties"])
     for struct in structs:
         _add_constants(schemas[struct.__name__], struct)
     schemas |= {name: schema for name, (_, _, schema, _) in OTHERS.items()}
     return dict(sorted(schemas.items()))
+
+
+def _of_clients(properties: dict[str, Any]) -> None:
+    """What clients may send, without what only our services do."""
+    properties.pop("system")
+    choice = properties["type"].pop("anyOf")
+    properties["type"] = choice[0] | properties["type"]
 
 
 def _add_constants(schema: dict[str, Any], struct: type[msgspec.Struct]) -> None:

@@ -14,6 +14,7 @@ from bridge.filters.rate import Rate
 from bridge.filters.shadow import Shadow, ShadowList
 from bridge.filters.size import Size
 from bridge.filters.words import WordList, Words
+from bridge.metrics import Metrics
 from bridge.settings import Settings
 from chat.ports import RateLimiter
 
@@ -37,7 +38,7 @@ class Filters:
         ListBroken: a file that the settings name can't be used.
     """
 
-    def __init__(self, settings: Settings, limiter: RateLimiter | None) -> None:
+    def __init__(self, settings: Settings, limiter: RateLimiter | None, metrics: Metrics) -> None:
         sender = Buckets("send", rate=settings.bridge_rate, burst=settings.bridge_burst, shared=limiter)
         chat = Buckets("chat", rate=settings.bridge_chat_rate, burst=settings.bridge_chat_burst, shared=limiter)
         self._buckets = (sender, chat)
@@ -55,7 +56,7 @@ class Filters:
             self._lists.append(links)
         if settings.bridge_shadow_file is not None:
             shadows = Listed(settings.bridge_shadow_file, ShadowList.read)
-            filters.append(Shadow(shadows))
+            filters.append(Shadow(shadows, metrics.shadowed.inc))
             self._lists.append(shadows)
         self.chain = Chain(filters)
 

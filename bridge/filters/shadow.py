@@ -9,6 +9,8 @@ The PUBACK is honest: the message is stored (P1). The ban is not: who compares t
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from bridge.decode import Draft
 from bridge.filters.lists import ListBroken, Listed, entries
 from chat.ids import is_principal
@@ -36,12 +38,15 @@ class Shadow:
 
     Args:
         listed: who is banned, as the file says now.
+        count: called for each message.
     """
 
-    def __init__(self, listed: Listed[ShadowList]) -> None:
+    def __init__(self, listed: Listed[ShadowList], count: Callable[[], None]) -> None:
         self._listed = listed
+        self._count = count
 
     def check(self, draft: Draft) -> None:
         """See `Filter.check`."""
         if draft.arrival.sender in self._listed.value:
             draft.only = draft.arrival.sender
+            self._count()

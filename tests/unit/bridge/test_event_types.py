@@ -308,6 +308,7 @@ async def test_a_shadow_banned_sender_talks_to_themselves(make_world: Any, tmp_p
         if sent.topic != topics.inbox("user1") and "/send/" not in sent.topic
     )
     assert len(world.jobs.jobs) == 1, "nobody is woken for it"
+    assert world.count("shadowed") == 3
     for type_, body in (("reaction", Body(emoji="👍")), ("hide", None)):
         assert await do(world, "user2", type_, shadow.id, body=body) == "unknown_target"
     assert (await world.send("c1", "user2", "네?", reply_to=shadow.id)).code == "unknown_target"
