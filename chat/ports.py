@@ -129,7 +129,7 @@ class MessageStore(Protocol):
         ...
 
     async def pin(self, target: str, *, at: datetime, pinned: bool) -> None:
-        """Pin or unpin a message. Repeated or late it is harmless: the newest `at` decides."""
+        """Pin or unpin a message. Repeated or late it is harmless: the newest `at` decides, and what is deleted is not pinned."""
         ...
 
     async def pinned(self, chat: str, limit: int) -> list[Event]:

@@ -118,7 +118,7 @@ class MemoryMessages:
     async def pin(self, target: str, *, at: datetime, pinned: bool) -> None:
         """See `MessageStore.pin`."""
         event, moment = self._events.get(target), to_ms(at)
-        if event is not None and moment >= self._pins.get(target, moment):
+        if event is not None and event.deleted_at is None and moment >= self._pins.get(target, moment):
             self._pins[target] = moment
             event.pinned_at = moment if pinned else None
 
@@ -162,6 +162,7 @@ class MemoryMessages:
 def _erase(event: Event, at: datetime) -> None:
     event.deleted_at = at
     event.body = None
+    event.pinned_at = None
     event.expires_at = None
 
 

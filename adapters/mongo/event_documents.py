@@ -100,9 +100,10 @@ def to_event(document: Document) -> Event:
     body = document.get("body")
     expires_at = document.get("expires_at")
     deleted_at = document.get("deleted_at")
+    pinned_at = document.get("pinned_at")
     forwarded, system = document.get("forwarded"), document.get("system")
     if expires_at is not None and expires_at <= datetime.now(UTC):
-        deleted_at, expires_at, body = expires_at, None, None
+        deleted_at, expires_at, body, pinned_at = expires_at, None, None, None
     return Event(
         type=document["type"],
         id=document["_id"],
@@ -121,7 +122,7 @@ def to_event(document: Document) -> Event:
         trace_id=document.get("trace_id"),
         forwarded=None if forwarded is None else Forwarded(**forwarded),
         system=None if system is None else System(**system),
-        pinned_at=document.get("pinned_at"),
+        pinned_at=pinned_at,
         only=document.get("only"),
         hidden_by=document.get("hidden_by", []),
     )

@@ -211,7 +211,7 @@ class MongoMessages:
         """See `MessageStore.rewrite`. Harmless when repeated or late: a delete is final, an edit never undoes a newer one."""
         query: Document = {"_id": target, "deleted_at": None}
         if deleted_at is not None:
-            change = {"$set": {"deleted_at": deleted_at}, "$unset": {"body": "", "expires_at": ""}}
+            change = {"$set": {"deleted_at": deleted_at}, "$unset": {"body": "", "expires_at": "", "pinned_at": ""}}
             await self._messages.update_one(query, change)
         elif edited_at is not None:
             if not isinstance(body, Body):
@@ -227,7 +227,7 @@ class MongoMessages:
     @translate
     async def pin(self, target: str, *, at: datetime, pinned: bool) -> None:
         """See `MessageStore.pin`."""
-        query: Document = {"_id": target, "$or": [{"pin_at": None}, {"pin_at": {"$lte": at}}]}
+        query: Document = {"_id": target, "deleted_at": None, "$or": [{"pin_at": None}, {"pin_at": {"$lte": at}}]}
         change: Document = {"$set": {"pin_at": at, "pinned_at": at}}
         if not pinned:
             change = {"$set": {"pin_at": at}, "$unset": {"pinned_at": ""}}
@@ -238,7 +238,8 @@ class MongoMessages:
         """See `MessageStore.pinned`."""
         query = {"chat_id": chat, "pinned_at": {"$exists": True}}
         newest = [("pinned_at", DESCENDING), ("seq", DESCENDING)]
-        return [to_event(document) for document in await fetch(self._messages, query, sort=newest, limit=limit)]
+        events = [to_event(document) for document in await fetch(self._messages, query, sort=newest, limit=limit)]
+        return [event for event in events if event.pinned_at is not None]
 
     @translate
     async def push_pending(self, *, older_than: datetime, limit: int) -> list[str]:
@@ -268,7 +269,7 @@ class MongoMessages:
             return 0
         result = await self._messages.update_many(
             {"_id": {"$in": ids}, **query},
-            [{"$set": {"deleted_at": "$expires_at"}}, {"$unset": ["body", "expires_at", "push"]}],
+            [{"$set": {"deleted_at": "$expires_at"}}, {"$unset": ["body", "expires_at", "push", "pinned_at"]}],
         )
         return result.modified_count
 

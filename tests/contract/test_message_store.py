@@ -319,6 +319,21 @@ async def test_pins_the_newest_wish_counts(stores: Stores) -> None:
     assert shown.pinned_at is None
 
 
+async def test_what_is_deleted_or_has_expired_is_no_longer_pinned(stores: Stores) -> None:
+    gone, over = event(1), event(2, expires_at=datetime.now(UTC) - timedelta(seconds=1))
+    await stores.messages.insert([gone, over])
+    for number, said in enumerate((gone, over)):
+        await stores.messages.pin(said.id, at=AT + timedelta(seconds=number), pinned=True)
+    assert [one.id for one in await stores.messages.pinned("g-1", 10)] == [gone.id]
+    await stores.messages.rewrite(gone.id, body=None, edited_at=None, deleted_at=AT)
+    await stores.messages.pin(
+        gone.id, at=AT + timedelta(seconds=5), pinned=True
+    )  # a wish from before, carried out late
+    assert await stores.messages.pinned("g-1", 10) == []
+    await stores.messages.erase_expired(now=datetime.now(UTC), limit=10)
+    assert [one.pinned_at for one in await stores.messages.after("g-1", 0, 10)] == [None, None]
+
+
 async def test_the_latest_message_is_one_for_everybody(stores: Stores) -> None:
     await stores.messages.insert([event(1), event(2, only="user1")])
     assert (await stores.messages.latest(["g-1"]))["g-1"].seq == 1
