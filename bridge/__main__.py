@@ -12,6 +12,7 @@ import uvloop
 from prometheus_client import CollectorRegistry
 from pydantic import ValidationError
 
+from adapters import garbage
 from adapters.backoff import Backoff
 from adapters.jobs import CeleryJobQueue
 from adapters.logging import configure
@@ -86,6 +87,7 @@ async def _run(settings: Settings, secret: str) -> None:
         link.on_up = bridge.link_up
         metrics = await serve(settings.bridge_http, registry, bridge.health)
         stack.push_async_callback(metrics.close)
+        garbage.rarely()
         await bridge.run(stop)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -35,6 +35,7 @@ from bridge.touches import Touches
 from chat import topics
 from chat.envelopes import Connection, decode
 from chat.errors import BadInput, InvalidEnvelope
+from chat.models import Slot
 from chat.permissions import Ages
 from chat.ports import Delivery, Invalidations, JobQueue, Link, Presence, RateLimiter
 from chat.topics import Kind, Topic
@@ -89,7 +90,8 @@ class Bridge:
         messages, chats = stores.messages, stores.chats
         metrics = Metrics(registry)
         self.members = Members(chats)
-        order = Order(messages)
+        self._recent = Recent()
+        order = Order(messages, taken_up=self._taken_up)
         rejects = Rejects(link, metrics)
         self.online = Online(presence)
         self.touches = Touches(chats)
@@ -114,7 +116,7 @@ class Bridge:
             commit=Commit(
                 messages,
                 order=order,
-                recent=Recent(),
+                recent=self._recent,
                 pushes=pushes,
                 metrics=metrics,
                 touched=self.touches.add,
@@ -134,6 +136,9 @@ class Bridge:
                 tries=settings.bridge_tries,
             ),
         )
+
+    def _taken_up(self, chat: str, slots: Mapping[int, Slot]) -> None:
+        self.receipts.taken_up(chat, slots)
 
     def receive(self, deliveries: list[Delivery]) -> None:
         """Hand each delivery of one read to the part that it is for."""
@@ -205,8 +210,9 @@ class Bridge:
             await asyncio.sleep(PROBE_EVERY)
 
     def link_up(self) -> None:
-        """The link is up (again): events may have been missed before."""
+        """The link is up (again): events may have been missed before, and another bridge may have stored for our chats."""
         self.online.forget()
+        self._recent.start_anew()
 
     def health(self) -> dict[str, bool]:
         """The parts that must be well, for `/healthz`."""

@@ -1,4 +1,4 @@
-"""Claims: what members and the broker say about who has received and seen what, merged until it is stored.
+"""Claims: what members and the broker say about who has received and seen what, and what senders have sent, merged until it is stored.
 
 Pure. One claim per (chat, user), whatever number of acknowledgements it is made of: watermarks only rise, so the highest says it all.
 """
@@ -20,17 +20,20 @@ class Claim:
     """One member's claim.
 
     Attributes:
+        sent: the newest of the member's own events; `sent_n` is its `n`.
         acks: the member's own publishes, to be settled with it.
     """
 
     delivered: int = 0
     seen: int = 0
+    sent: int = 0
+    sent_n: int = 0
     acks: list[Delivery] = field(default_factory=list)
 
     @property
     def highest(self) -> int:
         """The highest `seq` that is claimed."""
-        return max(self.delivered, self.seen)
+        return max(self.delivered, self.seen, self.sent)
 
 
 @dataclass(slots=True)
@@ -60,6 +63,12 @@ class Claims:
             claim = self.by_key.setdefault((mark.chat, mark.user), Claim())
             claim.delivered = max(claim.delivered, mark.seq)
         self.reports.append(delivery)
+
+    def sent(self, key: Key, seq: int, n: int) -> None:
+        """A member's own event is stored: they have received and seen everything up to it."""
+        claim = self.by_key.setdefault(key, Claim())
+        if seq > claim.sent:
+            claim.sent, claim.sent_n = seq, n
 
     def chats(self) -> set[str]:
         """The chats that are claimed about."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -123,18 +123,21 @@ class Commit:
     async def _look_up(self, batch: _Batch) -> None:
         """Find what is stored already: repeats, and the targets of edits, deletes and reactions."""
         wanted: set[str] = set()
+        now = self._now().timestamp() * 1000
         for draft in batch.drafts:
             send = draft.send
             known = self._recent.get(send.id)
-            if known is None:
-                wanted.add(send.id)
-            else:
+            if known is not None:
                 batch.known[send.id] = known
+            else:
+                head = self._order.known(draft.arrival.chat)
+                if head is None or not self._recent.must_be_new(send.id, since=head.since, now=now):
+                    wanted.add(send.id)
             if send.target is not None:
                 wanted.add(send.target)
             if send.reply_to is not None:
                 wanted.add(send.reply_to)
-        found = await self._messages.by_ids(list(wanted))
+        found = await self._messages.by_ids(list(wanted)) if wanted else {}
         batch.known.update({id_: stored(event, repeat=True) for id_, event in found.items()})
         batch.targets.update({id_: rights.target_of(event) for id_, event in found.items()})
         batch.sort(self._now(), self._ages)
@@ -308,7 +311,7 @@ class _Batch:
         """The id of a draft is stored already: by the same sender in the same chat it is a repeat, else it is taken."""
         arrival = self.drafts[index].arrival
         if known.sender == arrival.sender and known.chat == arrival.chat:
-            self.answers[index] = replace(known, repeat=True)
+            self.answers[index] = msgspec.structs.replace(known, repeat=True)
         else:
             self.answers[index] = Conflict("this message id belongs to another message", code="id_taken")
 

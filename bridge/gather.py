@@ -39,9 +39,15 @@ class Gatherer:
         self._ready: dict[str, deque[Arrival]] = {}
         self._held: dict[str, deque[Arrival]] = {}
         self._size = 0
+        self._takeable = 0
 
     def __len__(self) -> int:
         return self._size
+
+    @property
+    def takeable(self) -> int:
+        """How many messages stand in lines that are ready."""
+        return self._takeable
 
     def add(self, arrival: Arrival) -> bool:
         """Put a message at the end of its chat's line; False when too many wait already."""
@@ -53,6 +59,7 @@ class Gatherer:
             line = self._ready.get(arrival.chat)
             if line is None:
                 line = self._ready[arrival.chat] = deque()
+            self._takeable += 1
         line.append(arrival)
         return True
 
@@ -65,6 +72,7 @@ class Gatherer:
         while self._ready and (room := self._batch - len(batch)) > 0:
             chat = next(iter(self._ready))
             line = self._held[chat] = self._ready.pop(chat)
+            self._takeable -= len(line)
             batch += [line.popleft() for _ in range(min(len(line), self._per_chat, room))]
         self._size -= len(batch)
         return batch
@@ -75,3 +83,4 @@ class Gatherer:
             line = self._held.pop(chat)
             if line:
                 self._ready[chat] = line
+                self._takeable += len(line)

@@ -39,10 +39,11 @@ class Roster:
         people: those who are not devices: they read, so they count for receipts and pushes.
     """
 
-    __slots__ = ("_members", "loaded_at", "people")
+    __slots__ = ("_members", "_writers", "loaded_at", "people")
 
     def __init__(self, members: Iterable[Member], loaded_at: float) -> None:
         self._members = {member.user: member for member in members}
+        self._writers = {user for user, member in self._members.items() if member.role in WRITERS}
         self.people = [user for user in self._members if not is_device(user)]
         self.loaded_at = loaded_at
 
@@ -54,8 +55,7 @@ class Roster:
 
     def may_write(self, user: str) -> bool:
         """Whether `user` is present in a role that writes."""
-        member = self._members.get(user)
-        return member is not None and member.role in WRITERS
+        return user in self._writers
 
     def role(self, user: str) -> Role | None:
         """The role of a present member; None for others."""

@@ -4,18 +4,21 @@ The store is the truth, and its unique index on (chat, seq) is the fence: a head
 has written meanwhile, and then it is forgotten and read again. Whenever a head is read, the slots just below it are checked, and a
 hole is filled with a `void` event. That is the one place where voids come from: a slot that failed while later ones of its batch
 were stored, and a bridge that was killed before it could fill one, are the same case.
+
+The same look finds who sent what is in those slots, and tells it (`taken_up`): a bridge that was killed may have stored a message
+without having raised its sender's watermark, and whoever takes up the chat makes it good (P6).
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from chat.envelopes import Event
 from chat.ids import new_message_id
-from chat.models import Head
+from chat.models import Head, Slot
 from chat.ports import MessageStore
 from chat.views import VOID_SENDER
 
@@ -32,14 +35,23 @@ _REMEMBERED = 64
 _AT_ONCE = 16
 
 
+TakenUp = Callable[[str, Mapping[int, Slot]], None]
+"""Told a chat and its newest slots by `seq`, when a bridge reads its head."""
+
+
 class ChatHead:
-    """The newest stored slot of a chat, and the `n` of the slots before it."""
+    """The newest stored slot of a chat, and the `n` of the slots before it.
 
-    __slots__ = ("_ns", "at", "edited_at", "n", "seq")
+    Attributes:
+        since: when it was read, Unix milliseconds: what was stored in the chat later, this bridge has stored.
+    """
 
-    def __init__(self, seq: int, n: int) -> None:
+    __slots__ = ("_ns", "at", "edited_at", "n", "seq", "since")
+
+    def __init__(self, seq: int, n: int, since: float = 0.0) -> None:
         self.seq = seq
         self.n = n
+        self.since = since
         self.at = datetime.min.replace(tzinfo=UTC)
         self.edited_at = self.at
         self._ns: deque[int] = deque(maxlen=_REMEMBERED)
@@ -75,6 +87,7 @@ class Order:
 
     Args:
         messages: the truth.
+        taken_up: told what is found in the newest slots of a chat.
         now: the wall clock, UTC.
     """
 
@@ -82,10 +95,12 @@ class Order:
         self,
         messages: MessageStore,
         *,
+        taken_up: TakenUp = lambda _chat, _slots: None,
         max_chats: int = MAX_CHATS,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._messages = messages
+        self._taken_up = taken_up
         self._max_chats = max_chats
         self._now = now
         self._heads: OrderedDict[str, ChatHead] = OrderedDict()
@@ -138,33 +153,34 @@ class Order:
         return voids
 
     def _keep(self, chat: str, head: Head) -> ChatHead:
-        kept = self._heads[chat] = ChatHead(head.seq, head.n)
+        kept = self._heads[chat] = ChatHead(head.seq, head.n, self._now().timestamp() * 1000)
         if len(self._heads) > self._max_chats:
             self._heads.popitem(last=False)
         return kept
 
     async def _fill(self, chat: str, head: Head) -> list[Event]:
         """Put voids into the holes between the stored slots of the window."""
-        if head.seq <= 1:
+        if not head.seq:
             return []
         window = range(max(1, head.seq - WINDOW + 1), head.seq + 1)
-        ns = await self._messages.n_at(chat, window)
-        if len(ns) == len(window):
+        slots = await self._messages.slots(chat, window.start, head.seq)
+        self._taken_up(chat, slots)
+        if len(slots) == len(window):
             return []
-        holes = _holes(chat, ns, window, self._now())
+        holes = _holes(chat, slots, window, self._now())
         # Another bridge may fill the same hole at the same time: then the slot is taken, and that is as good.
         answers = await self._messages.insert(holes)
         return [void for void, answer in zip(holes, answers, strict=True) if answer.stored]
 
 
-def _holes(chat: str, ns: dict[int, int], window: range, at: datetime) -> list[Event]:
+def _holes(chat: str, slots: Mapping[int, Slot], window: range, at: datetime) -> list[Event]:
     """A void for each missing slot above the lowest stored one; its `n` is that of the slot before it."""
     voids: list[Event] = []
     n: int | None = 0 if window.start == 1 else None
     for seq in window:
-        here = ns.get(seq)
+        here = slots.get(seq)
         if here is not None:
-            n = here
+            n = here.n
         elif n is not None:
             voids.append(Event("void", new_message_id(), chat, seq, n, VOID_SENDER, at))
     return voids

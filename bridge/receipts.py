@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import structlog
 
 from adapters.backoff import Backoff
-from bridge.claims import Claims, Key
+from bridge.claims import Claim, Claims, Key
 from bridge.members import Members, Roster
 from bridge.metrics import Metrics
 from bridge.order import Order
@@ -26,7 +26,7 @@ from bridge.repeats import Stored
 from bridge.trouble import trouble
 from chat.envelopes import Delivered, decode, read_ack
 from chat.errors import Forbidden, PabalError, Unavailable
-from chat.models import Receipt, Watermarks
+from chat.models import Receipt, Slot, Watermarks
 from chat.ports import ChatStore, Delivery, MessageStore, ReceiptStore
 from chat.watermarks import Watermark, raise_to
 
@@ -38,6 +38,16 @@ class _Move:
     key: Key
     before: Watermark
     after: Watermark
+    claim: Claim
+
+    def rows(self, at: datetime) -> Iterable[Receipt]:
+        """What is logged. What was sent was seen, and what was seen was delivered: that needs no row of its own."""
+        chat, user = self.key
+        own = self.after.delivered == self.after.seen == self.claim.sent
+        if self.after.delivered > self.before.delivered and not own:
+            yield Receipt(chat, user, "delivered", self.after.delivered, at)
+        if self.after.seen > self.before.seen:
+            yield Receipt(chat, user, "seen", self.after.seen, at)
 
 
 class Receipts:
@@ -80,7 +90,6 @@ class Receipts:
         self._every = every
         self._now = now
         self._claims = Claims()
-        self._sent: dict[Key, int] = {}
         self._refusals: list[Refusal] = []
         self._something = asyncio.Event()
 
@@ -107,31 +116,21 @@ class Receipts:
         self._claims.report(marks, delivery)
         self._something.set()
 
-    async def sent(self, events: Sequence[Stored], rosters: dict[str, Roster]) -> None:
-        """Senders have received and seen everything up to what they sent: store that now; log and tell it with the next flush.
-
-        Args:
-            events: at most one per (chat, sender).
-
-        Raises:
-            Unavailable: the store does not answer; nothing or all of it happened.
+    def sent(self, events: Iterable[Stored]) -> None:
+        """Senders have received and seen everything up to what they sent. Whoever takes up the chat after a crash knows it again
+        (`taken_up`), so nobody waits for it.
         """
-        moves: list[tuple[Roster, Stored]] = []
         for event in events:
-            roster = rosters.get(event.chat)
-            if roster is not None and event.sender in roster and roster.seen(event.sender) < event.seq:
-                moves.append((roster, event))
-        if not moves:
-            return
-        await self._chats.raise_watermarks(
-            [Watermarks(event.chat, event.sender, event.seq, event.seq, event.n) for _, event in moves]
-        )
-        self._metrics.watermarks.inc(len(moves))
-        for roster, event in moves:
-            key = (event.chat, event.sender)
-            roster.raised(event.sender, delivered=event.seq, seen=event.seq)
-            self._sent[key] = max(self._sent.get(key, 0), event.seq)
-        self._something.set()
+            self._claims.sent((event.chat, event.sender), event.seq, event.n)
+        if self._claims:
+            self._something.set()
+
+    def taken_up(self, chat: str, slots: Mapping[int, Slot]) -> None:
+        """The same from the newest slots of a chat: a bridge that was killed may have left it undone."""
+        for seq, slot in slots.items():
+            self._claims.sent((chat, slot.sender), seq, slot.n)
+        if slots:
+            self._something.set()
 
     # -- the way out -----------------------------------------------------------------------------------------------
 
@@ -146,13 +145,12 @@ class Receipts:
         """Store, settle and tell what was collected, however long the store takes to answer."""
         self._something.clear()
         claims, self._claims = self._claims, Claims()
-        sent, self._sent = self._sent, {}
         refusals, self._refusals = self._refusals, []
         backoff = Backoff(first=0.05, most=2.0)
         at = self._now()
         while True:
             try:
-                await self._store(claims, sent, refusals, at)
+                await self._store(claims, refusals, at)
                 await self._updates.publish()
             except Unavailable as error:
                 self._metrics.retries.labels("receipts").inc()
@@ -166,26 +164,16 @@ class Receipts:
         if self._updates:
             self._something.set()  # the link was down
 
-    async def _store(self, claims: Claims, sent: dict[Key, int], refusals: list[Refusal], at: datetime) -> None:
+    async def _store(self, claims: Claims, refusals: list[Refusal], at: datetime) -> None:
         rosters = await self._rosters(claims)
         moves = await self._moves(claims, rosters)
-        rows = [Receipt(chat, user, "seen", seq, at) for (chat, user), seq in sent.items()]
-        for move in moves:
-            chat, user = move.key
-            if move.after.delivered > move.before.delivered:
-                rows.append(Receipt(chat, user, "delivered", move.after.delivered, at))
-            if move.after.seen > move.before.seen:
-                rows.append(Receipt(chat, user, "seen", move.after.seen, at))
-        if rows:
-            await self._receipts.append(rows)
         if moves:
+            await self._receipts.append([row for move in moves for row in move.rows(at)])
             await self._chats.raise_watermarks(await self._watermarks(moves))
             self._metrics.watermarks.inc(len(moves))
         for move in moves:
             rosters[move.key[0]].raised(move.key[1], delivered=move.after.delivered, seen=move.after.seen)
             self._updates.add(move.key, move.after)
-        for key, seq in sent.items():
-            self._updates.add(key, Watermark(delivered=seq, seen=seq))
         self._settle(claims, rosters, refusals)
         if refusals:
             await self._rejects.tell(refusals)
@@ -213,9 +201,11 @@ class Receipts:
             if roster is None or user not in roster:
                 continue
             before = roster.watermark(user)
-            after = raise_to(before, last=lasts[chat], delivered=claim.delivered, seen=claim.seen)
+            after = raise_to(
+                before, last=lasts[chat], delivered=max(claim.delivered, claim.sent), seen=max(claim.seen, claim.sent)
+            )
             if after != before:
-                moves.append(_Move((chat, user), before, after))
+                moves.append(_Move((chat, user), before, after, claim))
         return moves
 
     async def _lasts(self, claims: Claims, rosters: dict[str, Roster]) -> dict[str, int]:
@@ -239,8 +229,11 @@ class Receipts:
         missing: defaultdict[str, list[int]] = defaultdict(list)
         for move in moves:
             chat, seen = move.key[0], move.after.seen
+            if seen == move.claim.sent:
+                ns[chat, seen] = move.claim.sent_n
+                continue
             head = self._order.known(chat)
-            n = 0 if seen == 0 else head.n_at(seen) if head is not None else None
+            n = head.n_at(seen) if head is not None else None
             if n is None:
                 missing[chat].append(seen)
             else:

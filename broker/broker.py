@@ -115,17 +115,15 @@ class Broker:
         core = self.core
         client_id = connect.client_id
         session = core.sessions.get(client_id)
-        if session is not None and not connect.clean_start:
-            await self._recheck(session, identity)
-            session = core.sessions.get(client_id)
-        other = core.connections.get(client_id)
-        if other is not None:
-            other.close(Reason.SESSION_TAKEN_OVER, "another connection uses this client id")
-            session = core.sessions.get(client_id)
-        if not connection.alive:
+        if session is not None:
+            if not connect.clean_start:
+                await self._recheck(session, identity)
+            elif session.journal is not None:
+                await self._forget(connection, session, identity)
+        self._take_over(client_id)
+        session = core.sessions.get(client_id)
+        if not self._wanted(connection, identity):
             return
-        if connection.opened < max(self._ended.get(identity.id, 0.0), self._ended.get(identity.grant or "", 0.0)):
-            raise LoginRefused(Reason.NOT_AUTHORIZED, "the sign-in ended during login")
         if session is not None and (connect.clean_start or session.principal != identity.id):
             self._drop(session)
             session = None
@@ -159,6 +157,32 @@ class Broker:
             log.info("client.too_small", client_id=client_id, max_packet=connection.max_packet)
             connection.will = None
             connection.lost()
+
+    def _wanted(self, connection: Connection, identity: Identity) -> bool:
+        """Whether the connection is still there after what was waited for.
+
+        Raises:
+            LoginRefused: the sign-in is not.
+        """
+        if connection.opened < max(self._ended.get(identity.id, 0.0), self._ended.get(identity.grant or "", 0.0)):
+            raise LoginRefused(Reason.NOT_AUTHORIZED, "the sign-in ended during login")
+        return connection.alive
+
+    def _take_over(self, client_id: str) -> None:
+        other = self.core.connections.get(client_id)
+        if other is not None:
+            other.close(Reason.SESSION_TAKEN_OVER, "another connection uses this client id")
+
+    async def _forget(self, connection: Connection, session: Session, identity: Identity) -> None:
+        """A clean start: the session is gone from the disk, too, before its client is told, or a kill would bring it back."""
+        if not self._wanted(connection, identity):
+            return
+        self._take_over(session.client_id)
+        if self.core.sessions.get(session.client_id) is session:
+            self._drop(session)
+        gone = asyncio.Event()
+        self.core.durably(gone.set)
+        await gone.wait()
 
     async def _recheck(self, session: Session, identity: Identity) -> None:
         """Before a session is resumed: its subscriptions must still be granted, whatever was missed meanwhile (P5)."""

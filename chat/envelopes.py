@@ -370,10 +370,9 @@ def _check_parts(send: Send) -> None:
 
 
 def _check_body(body: Body | None, type_: str, *, allowed: tuple[str, ...]) -> None:
-    names = ", ".join(allowed)
-    if body is None or body.parts() != 1 or all(getattr(body, name) is None for name in allowed):
-        raise InvalidEnvelope(f"the body of '{type_}' holds exactly one of: {names}")
-    if _deeper(body.data, MAX_DEPTH):
+    if body is None or body.parts() != 1 or (body.emoji is not None) != ("emoji" in allowed):
+        raise InvalidEnvelope(f"the body of '{type_}' holds exactly one of: {', '.join(allowed)}")
+    if body.data is not None and _deeper(body.data, MAX_DEPTH):
         raise InvalidEnvelope(f"'data' nests more than {MAX_DEPTH} levels deep")
     if body.encoding is not None and not isinstance(body.data, str):
         raise InvalidEnvelope("'encoding' goes with 'data' as a string")

@@ -41,7 +41,13 @@ class Body(msgspec.Struct, omit_defaults=True):
 
     def parts(self) -> int:
         """How many of the alternatives are present."""
-        return sum(part is not None for part in (self.text, self.attachment, self.data, self.cipher, self.emoji))
+        return (
+            (self.text is not None)
+            + (self.attachment is not None)
+            + (self.data is not None)
+            + (self.cipher is not None)
+            + (self.emoji is not None)
+        )
 
 
 class Forwarded(msgspec.Struct, omit_defaults=True):

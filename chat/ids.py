@@ -99,6 +99,15 @@ def new_message_id(now_ms: int | None = None) -> str:
     return str(uuid.UUID(int=value))
 
 
+def made_at(message_id: str) -> int | None:
+    """When a UUIDv7 says that it was made, in Unix milliseconds of its maker's clock; None for the other versions.
+
+    Args:
+        message_id: in its canonical form.
+    """
+    return int(message_id[:8] + message_id[9:13], 16) if message_id[14] == "7" else None
+
+
 def message_id_from_ingest(ingest_id: str) -> str:
     """The message id of a payload that brought none, from the broker's ingest id.
 

@@ -152,6 +152,13 @@ class Head(msgspec.Struct, frozen=True):
     n: int = 0
 
 
+class Slot(msgspec.Struct, frozen=True):
+    """One stored `seq` of a chat: how many messages the chat held with it, and whose it is."""
+
+    n: int
+    sender: str
+
+
 class PushToken(msgspec.Struct):
     """Where FCM reaches one installation of a user."""
 

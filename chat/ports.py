@@ -24,6 +24,7 @@ from chat.models import (
     PushToken,
     Receipt,
     Role,
+    Slot,
     User,
     Watermarks,
 )
@@ -116,6 +117,10 @@ class MessageStore(Protocol):
 
     async def n_at(self, chat: str, seqs: Sequence[int]) -> dict[int, int]:
         """The `n` of the given slots."""
+        ...
+
+    async def slots(self, chat: str, first: int, last: int) -> dict[int, Slot]:
+        """Those from `first` to `last` (both included) that are stored, by `seq`."""
         ...
 
     async def rewrite(

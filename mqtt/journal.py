@@ -82,7 +82,7 @@ class Journal:
 
     def after(self, call: Callable[[], None]) -> None:
         """Call when everything noted so far is on disk: at once if it is."""
-        if not self._under_way and not self.pending:
+        if self.idle:
             call()
         else:
             self._calls.append(call)

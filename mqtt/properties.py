@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
+from functools import lru_cache
 from typing import Any, NamedTuple, cast
 
 from mqtt.packets import PacketType, Properties
 from mqtt.reasons import malformed, protocol_error
-from mqtt.wire import Reader, encode_binary, encode_string, encode_varint
+from mqtt.wire import Reader, decode_string, encode_binary, encode_string, encode_varint
 
 WILL = 0
 """Stands beside the packet types in the table: the properties of a will have a block of their own in CONNECT."""
@@ -105,6 +106,19 @@ _WRITE: dict[_Type, Callable[[Any], bytes]] = {
 }
 
 
+_PAIR = 0x26
+_CACHED_NAME = 64
+"""Names of user properties repeat, values do not. Longer ones are worked out each time, so that the caches stay below 1 MB."""
+
+_read_name = lru_cache(maxsize=1_024)(decode_string)
+
+
+@lru_cache(maxsize=1_024)
+def _pair_head(name: str) -> bytes:
+    """What stands before the value of a user property."""
+    return bytes((_PAIR,)) + encode_string(name)
+
+
 def read_properties(reader: Reader, packet: int) -> Properties:
     """The property block at the reader's place.
 
@@ -116,6 +130,11 @@ def read_properties(reader: Reader, packet: int) -> Properties:
     if length > reader.left:
         raise malformed("the property length passes the end of the packet")
     stop = reader.pos + length
+    if length and reader.data[reader.pos] == _PAIR:
+        pairs = _pairs(reader.data, reader.pos, stop)
+        if pairs is not None:
+            reader.pos = stop
+            return {"user_property": pairs}
     found: dict[str, Any] = {}
     block = Reader(reader.data, reader.pos, stop)
     while block.left:
@@ -133,6 +152,28 @@ def read_properties(reader: Reader, packet: int) -> Properties:
     return cast("Properties", found)
 
 
+def _pairs(data: bytes, pos: int, stop: int) -> list[tuple[str, str]] | None:
+    """A block of nothing but user properties, read in place: what our processes put on every message for each other. They may stand
+    in every packet. None: there is something else in it, or something wrong, which the general way names.
+    """
+    pairs = []
+    while pos < stop:
+        name_at = pos + 3
+        if name_at > stop or data[pos] != _PAIR:
+            return None
+        middle = name_at + (data[pos + 1] << 8 | data[pos + 2])
+        value_at = middle + 2
+        if value_at > stop:
+            return None
+        pos = value_at + (data[middle] << 8 | data[middle + 1])
+        if pos > stop:
+            return None
+        raw = data[name_at:middle]
+        name = _read_name(raw) if len(raw) <= _CACHED_NAME else decode_string(raw)
+        pairs.append((name, decode_string(data[value_at:pos])))
+    return pairs
+
+
 def _checked(row: _Property, value: Any) -> Any:
     if row.type is _Type.BOOL and value > 1:
         raise protocol_error(f"{row.name} is 0 or 1")
@@ -145,6 +186,9 @@ def encode_properties(properties: Properties) -> bytes:
     """The property block with its length."""
     if not properties:
         return b"\0"
+    if len(properties) == 1 and "user_property" in properties:
+        block = b"".join([_encode_pair(name, value) for name, value in properties["user_property"]])
+        return encode_varint(len(block)) + block
     out = bytearray()
     for name, value in properties.items():
         number, row = _IDS[name]
@@ -152,3 +196,10 @@ def encode_properties(properties: Properties) -> bytes:
             out.append(number)
             out += _WRITE[row.type](item)
     return encode_varint(len(out)) + bytes(out)
+
+
+def _encode_pair(name: str, value: str) -> bytes:
+    """One user property with its number."""
+    head = _pair_head(name) if len(name) <= _CACHED_NAME else bytes((_PAIR,)) + encode_string(name)
+    raw = value.encode()
+    return head + len(raw).to_bytes(2, "big") + raw

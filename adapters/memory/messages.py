@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from adapters.memory.records import copied, to_ms
 from adapters.storable import check
 from chat.envelopes import Body, Event
-from chat.models import Head
+from chat.models import Head, Slot
 from chat.ports import Inserted
 
 
@@ -92,6 +92,12 @@ class MemoryMessages:
         """See `MessageStore.n_at`."""
         slots = self._slots.get(chat, {})
         return {seq: self._at(chat, seq).n for seq in seqs if seq in slots}
+
+    async def slots(self, chat: str, first: int, last: int) -> dict[int, Slot]:
+        """See `MessageStore.slots`."""
+        seqs = self._seqs.get(chat, [])
+        found = ((seq, self._at(chat, seq)) for seq in seqs[bisect_left(seqs, first) : bisect_right(seqs, last)])
+        return {seq: Slot(event.n, event.sender) for seq, event in found}
 
     async def rewrite(
         self, target: str, *, body: object | None, edited_at: datetime | None, deleted_at: datetime | None

@@ -52,7 +52,7 @@ from adapters.mongo.event_documents import to_body, to_document, to_event
 from adapters.storable import MAX_INT, unstorable
 from chat.envelopes import Body, Event
 from chat.errors import BadInput, Unavailable
-from chat.models import Head
+from chat.models import Head, Slot
 from chat.ports import Inserted
 
 COLLECTION = "messages"
@@ -203,6 +203,13 @@ class MongoMessages:
         query = {"chat_id": chat, "seq": {"$in": [seq for seq in seqs if seq <= MAX_INT]}}
         documents = await fetch(self._messages, query, {"_id": 0, "seq": 1, "n": 1})
         return {int(document["seq"]): int(document["n"]) for document in documents}
+
+    @translate
+    async def slots(self, chat: str, first: int, last: int) -> dict[int, Slot]:
+        """See `MessageStore.slots`."""
+        query = {"chat_id": chat, "seq": {"$gte": min(first, MAX_INT), "$lte": min(last, MAX_INT)}}
+        documents = await fetch(self._messages, query, {"_id": 0, "seq": 1, "n": 1, "sender_id": 1})
+        return {int(document["seq"]): Slot(int(document["n"]), document["sender_id"]) for document in documents}
 
     @translate
     async def rewrite(

@@ -161,6 +161,11 @@ def _position_of(cursor: str) -> tuple[int, str]:
 
 
 def _view(member: Member, chat: Chat, head: Head, last: Event | None, peer: str | None) -> ChatView:
+    seen = Head(member.seen_seq, member.seen_n)
+    if last is not None and last.sender == member.user and last.seq > seen.seq:
+        seen = Head(
+            last.seq, last.n
+        )  # who sends has seen everything up to it; the bridge raises the watermark a moment later
     return ChatView(
         id=chat.id,
         kind=chat.kind.value,
@@ -170,8 +175,8 @@ def _view(member: Member, chat: Chat, head: Head, last: Event | None, peer: str 
         role=member.role.value,
         peer=peer,
         last_seq=head.seq,
-        delivered_seq=member.delivered_seq,
-        seen_seq=member.seen_seq,
-        unread=unread(last_n=head.n, seen_n=member.seen_n),
+        delivered_seq=max(member.delivered_seq, seen.seq),
+        seen_seq=seen.seq,
+        unread=unread(last_n=head.n, seen_n=seen.n),
         last_message=None if last is None else views.seen_by(last, member.user),
     )

@@ -16,7 +16,7 @@ from chat.envelopes import Attachment, Body, Event
 from chat.errors import BadInput
 from chat.events import Forwarded, System
 from chat.ids import new_message_id
-from chat.models import Head
+from chat.models import Head, Slot
 from chat.ports import Inserted
 
 AT = datetime(2026, 5, 1, 12, 0, 0, 123_000, tzinfo=UTC)
@@ -264,6 +264,13 @@ async def test_long_pages_are_whole(stores: Stores) -> None:
 async def test_n_at(stores: Stores) -> None:
     await stores.messages.insert([event(1), event(2, type="reaction", n=1), event(3, n=2)])
     assert await stores.messages.n_at("g-1", [2, 3, 9]) == {2: 1, 3: 2}
+
+
+async def test_slots(stores: Stores) -> None:
+    await stores.messages.insert([event(1), event(2, type="reaction", n=1, sender="user2"), event(4, n=3)])
+    assert await stores.messages.slots("g-1", 2, 4) == {2: Slot(1, "user2"), 4: Slot(3, "user1")}
+    assert await stores.messages.slots("g-1", 5, 2**70) == {}
+    assert await stores.messages.slots("g-2", 1, 4) == {}
 
 
 async def test_an_edit_changes_what_history_shows(stores: Stores) -> None:

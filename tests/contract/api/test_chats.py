@@ -175,6 +175,19 @@ async def test_unread_and_the_last_message(api: Harness) -> None:
     assert (await bada.get("/v1/chats")).json()["items"][0]["unread"] == 0
 
 
+async def test_what_i_have_said_myself_is_never_unread_even_before_my_watermark_is_raised(api: Harness) -> None:
+    haneul, bada = await api.user("haneul"), await api.user("bada")
+    chat = await group(haneul, "bada")
+    await say(haneul, chat, "하나")
+    mine = await say(bada, chat, "둘")
+    member = await api.stores.chats.member(chat, "bada")
+    assert member is not None
+    view = (await bada.get(f"/v1/chats/{chat}")).json()
+    assert (view["unread"], view["seen_seq"], view["delivered_seq"]) == (0, mine["seq"], mine["seq"])
+    await say(haneul, chat, "셋")
+    assert (await bada.get(f"/v1/chats/{chat}")).json()["unread"] == 3 - member.seen_n
+
+
 async def test_the_list_shows_the_most_lately_active_first_in_pages(api: Harness) -> None:
     haneul, bada = await api.user("haneul"), await api.user("bada")
     chats = [await group(haneul, title=f"{place}") for place in range(5)]

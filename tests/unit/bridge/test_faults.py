@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from adapters.memory.messages import MemoryMessages
+from bridge.ingest import WORTH
 from bridge.order import Order
 from chat.envelopes import Body, Event
 from chat.errors import BadInput, Unavailable
@@ -167,6 +168,65 @@ async def test_two_bridges_on_one_chat_stay_dense(make_world: Callable[..., Any]
     assert told >= {e.seq for e in history if e.type == "message"}
 
 
+async def test_a_repeat_that_looks_new_is_found_by_the_fence(make_world: Callable[..., Any]) -> None:
+    """Another bridge has stored it since this one took up the chat; its id is younger than all that this one remembers."""
+    one = await make_world()
+    two = await make_world(one.stores)
+    for world in (one, two):
+        assert (await world.send("c1", "user1")).reason_code == 0
+    id_ = new_message_id()
+    assert (await two.send("c1", "user1", id_=id_)).reason_code == 0
+    one.bridge.ingest._commit._order.known("c1").since = 0.0
+    real, looked = one.messages.by_ids, []
+
+    async def by_ids(ids: Sequence[str]) -> Any:
+        looked.append(list(ids))
+        return await real(ids)
+
+    one.messages.by_ids = by_ids
+    answers = await asyncio.gather(one.send("c1", "user1", id_=id_), one.send("c1", "user1"))
+    assert [answer.reason_code for answer in answers] == [0, 0]
+    assert looked == []  # the fence found it, not a query before the write
+    assert one.count("repeats") == 1
+    history = await one.history("c1")
+    assert [event.id for event in history].count(id_) == 1
+    assert_dense(history)
+    assert next(event.seq for event in one.fanned("c1") if event.id == id_) == 3
+
+
+async def test_messages_gather_while_a_batch_commits_unless_it_is_in_trouble(world: Any) -> None:
+    failing, entered, go_on = [False], asyncio.Event(), asyncio.Event()
+    real = world.messages.insert
+
+    async def insert(events: Sequence[Event], *, push: frozenset[str] = frozenset()) -> list[Inserted]:
+        if any(event.chat == "c1" for event in events):
+            entered.set()
+            await go_on.wait()
+            if failing[0]:
+                raise Unavailable("away")
+        answers: list[Inserted] = await real(events, push=push)
+        return answers
+
+    world.messages.insert = insert
+    slow = asyncio.create_task(world.send("c1", "user1"))
+    await entered.wait()
+    small = [asyncio.create_task(world.send("c2", "user2")) for _ in range(5)]
+    await asyncio.sleep(0.02)
+    assert not any(task.done() for task in small)
+    many = [asyncio.create_task(world.send("c2", "user3")) for _ in range(WORTH - len(small))]
+    await asyncio.gather(*small, *many)  # together they were worth a write of their own
+    assert not slow.done()
+    late = asyncio.create_task(world.send("c2", "user2"))
+    await asyncio.sleep(0.02)
+    assert not late.done()
+    failing[0] = True
+    go_on.set()
+    assert (await late).reason_code == 0
+    assert not slow.done()
+    failing[0] = False
+    assert (await slow).reason_code == 0
+
+
 async def test_a_hole_that_a_killed_bridge_left_is_filled_at_first_sight(world: Any) -> None:
     store_directly(world, event(1, 1), event(3, 3))
     assert (await world.send("c1", "user1")).reason_code == 0
@@ -296,8 +356,8 @@ async def test_what_the_broker_will_never_take_holds_nobody_up(world: Any) -> No
     assert world.count("fan_out_refused") == 1
 
 
-async def test_watermarks_that_can_not_be_stored_hold_the_acknowledgement_back(world: Any) -> None:
-    failures = [Unavailable("away")]
+async def test_a_senders_watermark_that_can_not_be_stored_is_stored_later_and_holds_nobody_up(world: Any) -> None:
+    failures = [Unavailable("away"), Unavailable("still away")]
     chats = world.stores.chats
     real = chats.raise_watermarks
 
@@ -308,7 +368,26 @@ async def test_watermarks_that_can_not_be_stored_hold_the_acknowledgement_back(w
 
     chats.raise_watermarks = raise_watermarks
     assert (await world.send("c1", "user1")).reason_code == 0
-    assert (await chats.member("c1", "user1")).seen_seq == 1
+    assert (await chats.member("c1", "user1")).seen_seq == 0
+    while (await chats.member("c1", "user1")).seen_seq != 1:
+        await asyncio.sleep(0.002)
+    assert not failures
+
+
+async def test_what_a_killed_bridge_left_of_watermarks_is_made_good_by_who_takes_up_the_chat(
+    make_world: Callable[..., Any],
+) -> None:
+    first = await make_world(bridge_receipts_every=10)
+    for user in ("user1", "user2", "user1"):
+        assert (await first.send("c1", user)).reason_code == 0
+    first.task.cancel()  # kill -9: nothing is flushed
+    await asyncio.gather(first.task, return_exceptions=True)
+    chats = first.stores.chats
+    assert [(await chats.member("c1", user)).seen_seq for user in ("user1", "user2")] == [0, 0]
+    heir = await make_world(first.stores)
+    assert (await heir.send("c1", "dev-thermo", raw=b"21.5", ingest="i1")).reason_code == 0
+    while [(await chats.member("c1", user)).seen_seq for user in ("user1", "user2", "dev-thermo")] != [3, 2, 4]:
+        await asyncio.sleep(0.002)
 
 
 async def test_draining_finishes_what_is_under_way_and_leaves_the_rest_unsettled(world: Any) -> None:

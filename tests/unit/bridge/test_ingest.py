@@ -227,9 +227,16 @@ async def test_the_head_of_the_chat_is_cached(world: Any) -> None:
     assert chat.last_at == (await world.history("c1"))[1].at
 
 
+async def until_seen(world: Any, user: str, seq: int) -> None:
+    while (await world.stores.chats.member("c1", user)).seen_seq < seq:
+        await asyncio.sleep(0.002)
+
+
 async def test_sending_moves_the_senders_own_watermarks(world: Any) -> None:
     await world.send("c1", "user1")
     await world.send("c1", "user2")
+    await until_seen(world, "user1", 1)
+    await until_seen(world, "user2", 2)
     first = await world.stores.chats.member("c1", "user1")
     second = await world.stores.chats.member("c1", "user2")
     assert (first.delivered_seq, first.seen_seq, first.seen_n) == (1, 1, 1)

@@ -23,7 +23,7 @@ from bridge.members import Members
 from bridge.metrics import Metrics
 from bridge.order import ChatHead
 from bridge.presence import LIFETIME, Online
-from bridge.repeats import Recent, Stored
+from bridge.repeats import AHEAD, Recent, Stored
 from chat.envelopes import Ack, Attachment, Body, Connection, DeliveredMark, Invalidation, Send
 from chat.errors import Refused, Unavailable
 from chat.ids import new_message_id
@@ -75,6 +75,11 @@ def test_batches_of_one_chat_never_overlap_and_keep_its_order(steps: list[tuple[
     for chat in "abcd":
         numbers = [number for chat_, number in taken if chat_ == chat]
         assert numbers == sorted(numbers)
+    waits_behind_a_batch = {chat for chats in under_way for chat in chats}
+    waiting = [chat for step, chat in steps if step == "add"]
+    for chat, _ in taken:
+        waiting.remove(chat)
+    assert gather.takeable == sum(chat not in waits_behind_a_batch for chat in waiting)
     assert len(taken) + len(gather) == sum(step == "add" for step, _ in steps)
 
 
@@ -308,6 +313,23 @@ def test_recent_is_bounded(limits: dict[str, int], left: list[str]) -> None:
     for id_ in "abc":
         recent.add(remembered(id_, 10))
     assert [id_ for id_ in "abc" if recent.get(id_)] == left
+
+
+def test_an_id_is_new_when_it_was_made_since_everything_is_remembered() -> None:
+    recent = Recent(max_events=1)
+    recent.since = 1_000.0
+
+    def new(made: int, *, since: float = 0.0, now: float = 5_000.0) -> bool:
+        return recent.must_be_new(new_message_id(made), since=since, now=now)
+
+    assert [new(made) for made in (999, 1_000, 5_000, 5_000 + AHEAD, 5_001 + AHEAD)] == [False, True, True, True, False]
+    assert not new(2_000, since=2_001.0)  # another bridge may have stored it before this one took up the chat
+    assert not recent.must_be_new("01890a5d-ac96-474b-bcce-b302099a8057", since=0.0, now=1e15)  # version 4 has no time
+    for id_ in ("first", "second"):
+        recent.add(remembered(id_, 1))
+    assert (
+        recent.since == NOW.timestamp() * 1000 + 1
+    )  # the first is forgotten, and whatever else was stored with it may be
 
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 9), st.integers(0, 9))))

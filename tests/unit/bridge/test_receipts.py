@@ -107,6 +107,8 @@ async def test_the_brokers_reports_are_receipts_of_delivery(world: Any) -> None:
 
 async def test_many_claims_are_one_write(world: Any) -> None:
     await messages(world, 20)
+    while await watermark(world, "c1", "user1") != (20, 20, 20):
+        await asyncio.sleep(0.002)
     calls: list[Any] = []
     real = world.stores.chats.raise_watermarks
 
@@ -123,6 +125,8 @@ async def test_many_claims_are_one_write(world: Any) -> None:
 @pytest.mark.parametrize(("chat", "user"), [("c1", "user3"), ("nowhere", "user1")])
 async def test_whoever_is_no_member_acknowledges_nothing(world: Any, chat: str, user: str) -> None:
     await messages(world, 1)
+    while await watermark(world, "c1", "user1") != (1, 1, 1):
+        await asyncio.sleep(0.002)
     answer = await ack(world, chat, user, seen=1)
     assert (answer.reason_code, answer.code) == (0x87, "not_a_member")
     assert await world.stores.chats.member(chat, user) is None or (await watermark(world, chat, user)) == (1, 1, 1)

@@ -191,6 +191,8 @@ def holdings(house: House) -> dict[str, object]:
 
     def holding(session: Session) -> object:
         sent = [(packet_id, each) for packet_id, each in session.inflight.items() if each.key]
+        # PUBLISHes among each other, and PUBRELs among each other, have an order; the one and the other have none.
+        sent.sort(key=lambda item: item[1].awaits is Awaits.PUBCOMP)
         purged = [(packet_id, each) for packet_id, each in session._withdrawn.items() if each.key]
         return {
             "owner": (session.principal, session.uid, session.expiry),
@@ -215,3 +217,19 @@ async def as_stored(site: Site) -> dict[str, object]:
     copy.disk.records.starts = site.disk.records.starts + 1
     copy.disk.gated = True
     return holdings(await copy.start())
+
+
+async def away(house: House, name: str, *filters: str, qos: int = 1) -> None:
+    """A client subscribed, and went."""
+    socket = await house.client(name, properties=STAYS)
+    await sub(socket, *filters, qos=qos)
+    socket.vanish()
+    await house.rest()
+
+
+async def say(house: House, topic: str, *payloads: bytes, qos: int = 1, **options: object) -> None:
+    """Publish, and have it acknowledged."""
+    speaker = await house.client("speaker")
+    for number, payload in enumerate(payloads, 1):
+        answers = await speaker.send(Publish(topic, payload, qos, packet_id=number, **options))  # type: ignore[arg-type]
+        assert len(answers) == 1

@@ -6,6 +6,7 @@ import pytest
 
 from broker import durability
 from mqtt.packets import (
+    ConnAck,
     Filter,
     PingReq,
     PingResp,
@@ -20,8 +21,8 @@ from mqtt.packets import (
     Unsubscribe,
 )
 from mqtt.store import EntryRecord, HeldRecord, MessageRecord, SessionRecord, SubscriptionRecord
-from tests.unit.broker.conftest import House, Socket
-from tests.unit.broker.disk import STAYS, Site, sub
+from tests.unit.broker.conftest import Socket
+from tests.unit.broker.disk import STAYS, Site, away, sub
 
 
 @pytest.fixture
@@ -29,14 +30,6 @@ async def site() -> Site:
     made = Site()
     await made.start()
     return made
-
-
-async def away(house: House, name: str, *filters: str, qos: int = 1) -> None:
-    """A client subscribed, and went."""
-    socket = await house.client(name, properties=STAYS)
-    await sub(socket, *filters, qos=qos)
-    socket.vanish()
-    await house.rest()
 
 
 async def settled(socket: Socket, site: Site, *expected: object) -> None:
@@ -93,6 +86,18 @@ async def test_a_repeat_is_not_answered_before_the_first_is_on_disk(site: Site) 
     site.disk.gated = True
     kim.put(Publish("a", b"1", 2, packet_id=5), Publish("a", b"1", 2, dup=True, packet_id=5))
     await settled(kim, site, PubRec(5, 0x10), PubRec(5))
+
+
+async def test_a_clean_start_waits_until_the_old_session_is_gone(site: Site) -> None:
+    await away(site.house, "kim", "a")
+    site.disk.gated = True
+    socket, answer = await site.house.dial("kim", clean=True)
+    assert answer is None
+    await site.commit()
+    connack = await socket.one(ConnAck)
+    assert not connack.session_present
+    assert site.disk.records.counts()[SessionRecord] == 0
+    assert await socket.send(PingReq()) == [PingResp()]
 
 
 async def test_suback_and_unsuback_wait(site: Site) -> None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from mqtt.packets import ConnAck, Disconnect, Properties, Publish, Will
+from mqtt.packets import ConnAck, Disconnect, Properties, Will
 from mqtt.store import WillRecord
-from tests.unit.broker.conftest import House
-from tests.unit.broker.disk import STAYS, Site, back, published, sub
+from tests.unit.broker.disk import STAYS, Site, away, back, published, say
 
 LATER: Properties = {"will_delay_interval": 30}
 
@@ -17,21 +16,6 @@ async def site() -> Site:
     made = Site()
     await made.start()
     return made
-
-
-async def away(house: House, name: str, *filters: str, qos: int = 1) -> None:
-    socket = await house.client(name, properties=STAYS)
-    await sub(socket, *filters, qos=qos)
-    socket.vanish()
-    await house.rest()
-
-
-async def say(house: House, topic: str, *payloads: bytes, qos: int = 1, **options: object) -> None:
-    """Publish, and have it acknowledged."""
-    speaker = await house.client("speaker")
-    for number, payload in enumerate(payloads, 1):
-        answers = await speaker.send(Publish(topic, payload, qos, packet_id=number, **options))  # type: ignore[arg-type]
-        assert len(answers) == 1
 
 
 # ---- wills

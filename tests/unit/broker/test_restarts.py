@@ -28,7 +28,7 @@ from mqtt.store import (
     WillRecord,
 )
 from tests.unit.broker.conftest import CHAT, House
-from tests.unit.broker.disk import STAYS, Site, as_stored, back, holdings, published, sub
+from tests.unit.broker.disk import STAYS, Site, as_stored, away, back, holdings, published, say, sub
 
 
 @pytest.fixture
@@ -36,21 +36,6 @@ async def site() -> Site:
     made = Site()
     await made.start()
     return made
-
-
-async def away(house: House, name: str, *filters: str, qos: int = 1) -> None:
-    socket = await house.client(name, properties=STAYS)
-    await sub(socket, *filters, qos=qos)
-    socket.vanish()
-    await house.rest()
-
-
-async def say(house: House, topic: str, *payloads: bytes, qos: int = 1, **options: object) -> None:
-    """Publish, and have it acknowledged."""
-    speaker = await house.client("speaker")
-    for number, payload in enumerate(payloads, 1):
-        answers = await speaker.send(Publish(topic, payload, qos, packet_id=number, **options))  # type: ignore[arg-type]
-        assert len(answers) == 1
 
 
 # ---- subscriptions and what waits

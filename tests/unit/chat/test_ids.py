@@ -17,6 +17,7 @@ from chat.ids import (
     is_device,
     is_principal,
     is_service,
+    made_at,
     message_id_from_ingest,
     new_chat_id,
     new_message_id,
@@ -164,3 +165,9 @@ def test_a_pair_has_one_direct_chat() -> None:
 )
 def test_whose_a_client_id_is(client_id: str, owned: bool) -> None:
     assert owns_client_id("user1", client_id) is owned
+
+
+def test_a_version_7_id_tells_when_it_was_made_and_no_other_does() -> None:
+    assert made_at(new_message_id(1_763_000_000_123)) == 1_763_000_000_123
+    assert made_at(str(uuid.uuid4())) is None
+    assert made_at(message_id_from_ingest("broker1.1")) is None
