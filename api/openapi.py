@@ -13,7 +13,7 @@ from api.chats.schemas import CHAT_EXAMPLE, CHATS_EXAMPLE, ChatPage, ChatView
 from api.devices.schemas import CREDENTIALS_EXAMPLE, DEVICES_EXAMPLE, DeviceCredentials, DeviceList
 from api.errors import Problem
 from api.members.schemas import MEMBERS_EXAMPLE, MemberPage
-from api.messages.schemas import EVENT_EXAMPLE, HISTORY_EXAMPLE, SEND_EXAMPLE, HistoryPage
+from api.messages.schemas import EVENT_EXAMPLE, HISTORY_EXAMPLE, PINS_EXAMPLE, SEND_EXAMPLE, HistoryPage, Pins
 from api.sync.schemas import RESET_EXAMPLE, SYNC_EXAMPLE, SYNC_PAGE_EXAMPLE, SyncAnswer
 from api.users.schemas import PROFILE_EXAMPLE, Profile
 from chat.envelopes import Event, Reset, Send, SyncPage
@@ -29,6 +29,7 @@ EXAMPLES: dict[type[msgspec.Struct], dict[str, Any]] = {
     Event: EVENT_EXAMPLE,
     HistoryPage: HISTORY_EXAMPLE,
     MemberPage: MEMBERS_EXAMPLE,
+    Pins: PINS_EXAMPLE,
     Profile: PROFILE_EXAMPLE,
     Reset: RESET_EXAMPLE,
     Send: SEND_EXAMPLE,

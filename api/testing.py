@@ -21,7 +21,8 @@ from api.clock import now
 from api.deps import Parts
 from api.settings import Settings
 from chat import topics
-from chat.envelopes import Event, Invalidation, read_send
+from chat.envelopes import Event, Invalidation, read_send, read_system
+from chat.ids import is_service
 from chat.models import Receipt, Watermarks
 from chat.ports import Delivery, MessageStore, Published, RateLimiter
 
@@ -87,7 +88,7 @@ class BridgeLink:
         found = topics.parse(topic)
         if found is None or found.kind is not topics.Kind.SEND or found.user is None:
             return
-        send = read_send(payload)
+        send = read_system(payload) if is_service(found.user) else read_send(payload)
         if send.id in await self._messages.by_ids([send.id]):
             return
         head = await self._messages.head(found.scope)
@@ -103,6 +104,7 @@ class BridgeLink:
             target=send.target,
             reply_to=send.reply_to,
             mentions=send.mentions,
+            system=send.system,
         )
         await self._messages.insert([event])
 

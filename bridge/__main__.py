@@ -19,8 +19,9 @@ from adapters.logging import configure
 from adapters.metrics_http import serve
 from adapters.mongo import Stores, open_stores
 from adapters.mqtt_link import MqttLink
-from adapters.valkey import ValkeyInvalidations, ValkeyPresence, connect
+from adapters.valkey import ValkeyInvalidations, ValkeyPresence, ValkeyRateLimiter, connect
 from bridge.app import Bridge
+from bridge.filters.lists import ListBroken
 from bridge.settings import Settings
 from chat.errors import Unavailable
 
@@ -40,6 +41,9 @@ def main() -> int:
     configure(settings.log_level, settings.log_format, "bridge")
     try:
         uvloop.run(_run(settings, secret))
+    except ListBroken as error:
+        sys.stderr.write(f"bridge: {error}\n")
+        return 2
     except (OSError, ExceptionGroup):
         _log.exception("bridge.failed")
         return 1
@@ -77,6 +81,7 @@ async def _run(settings: Settings, secret: str) -> None:
             presence=ValkeyPresence(valkey),
             invalidations=ValkeyInvalidations(valkey),
             jobs=jobs,
+            limiter=ValkeyRateLimiter(valkey),
             registry=registry,
         )
         link.on_up = bridge.link_up

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Coroutine, Mapping
+from datetime import timedelta
 from typing import Any
 
 import structlog
@@ -15,9 +16,8 @@ from bridge.admission import Admission
 from bridge.commit import Commit
 from bridge.dead_letters import DeadLetters
 from bridge.fanout import FanOut
-from bridge.filters import Chain
-from bridge.filters.rate import Rate
-from bridge.filters.size import Size
+from bridge.filters.assembly import Filters
+from bridge.forwards import Forwards
 from bridge.ingest import Ingest, Limits
 from bridge.members import Members
 from bridge.metrics import Metrics
@@ -28,6 +28,7 @@ from bridge.receipt_updates import ReceiptUpdates
 from bridge.receipts import Receipts
 from bridge.rejects import Rejects
 from bridge.repeats import Recent
+from bridge.screening import Screen
 from bridge.settings import Settings
 from bridge.syncing import Syncing
 from bridge.touches import Touches
@@ -35,7 +36,8 @@ from chat import topics
 from chat.envelopes import Connection, decode
 from chat.errors import BadInput, InvalidEnvelope
 from chat.models import Slot
-from chat.ports import Delivery, Invalidations, JobQueue, Link, Presence
+from chat.permissions import Ages
+from chat.ports import Delivery, Invalidations, JobQueue, Link, Presence, RateLimiter
 from chat.topics import Kind, Topic
 
 FILTERS = (
@@ -62,6 +64,10 @@ class Bridge:
         presence: asked who is online.
         invalidations: tell of changed memberships.
         jobs: take push jobs.
+        limiter: rate limits that bridges share.
+
+    Raises:
+        ListBroken: a list that the settings name can't be used.
     """
 
     def __init__(
@@ -73,6 +79,7 @@ class Bridge:
         presence: Presence,
         invalidations: Invalidations,
         jobs: JobQueue,
+        limiter: RateLimiter,
         registry: CollectorRegistry,
     ) -> None:
         self._link = link
@@ -95,17 +102,25 @@ class Bridge:
             messages=messages,
             members=self.members,
             order=order,
-            updates=ReceiptUpdates(link, self.members, metrics, named=settings.bridge_receipts_named),
+            updates=ReceiptUpdates(link, self.members, metrics, chats=chats, named=settings.bridge_receipts_named),
             rejects=rejects,
             metrics=metrics,
             every=settings.bridge_receipts_every,
         )
         self.syncing = Syncing(chats=chats, messages=messages, order=order, link=link, rejects=rejects, metrics=metrics)
+        self.filters = Filters(settings, limiter, metrics)
         self.ingest = Ingest(
-            chain=Chain([Size(), Rate(rate=settings.bridge_rate, burst=settings.bridge_burst)]),
+            screen=Screen(self.filters.chain, messages),
+            forwards=Forwards(messages, self.members),
             admission=Admission(self.members),
             commit=Commit(
-                messages, order=order, recent=self._recent, pushes=pushes, metrics=metrics, touched=self.touches.add
+                messages,
+                order=order,
+                recent=self._recent,
+                pushes=pushes,
+                metrics=metrics,
+                touched=self.touches.add,
+                ages=_ages(settings),
             ),
             fan_out=FanOut(link, metrics),
             receipts=self.receipts,
@@ -169,6 +184,7 @@ class Bridge:
                 self.receipts.run(),
                 self.syncing.run(),
                 self.touches.run(),
+                self.filters.run(),
                 self._probe(),
             ]
             tasks = [group.create_task(part) for part in parts]
@@ -201,3 +217,10 @@ class Bridge:
     def health(self) -> dict[str, bool]:
         """The parts that must be well, for `/healthz`."""
         return {"link": self._link.connected, "store": self._store_well}
+
+
+def _ages(settings: Settings) -> Ages:
+    def bound(seconds: int) -> timedelta | None:
+        return timedelta(seconds=seconds) if seconds else None
+
+    return Ages(edit=bound(settings.bridge_edit_within), delete=bound(settings.bridge_delete_within))

@@ -23,18 +23,27 @@ from bridge.metrics import Metrics
 from bridge.order import ChatHead, Order
 from bridge.pushes import Pushes
 from bridge.repeats import Recent, Stored, stored
-from chat.envelopes import Event, Send
+from chat.envelopes import Event
 from chat.errors import Conflict, PabalError, Unavailable
 from chat.models import Head
+from chat.permissions import Ages
 from chat.ports import Inserted, MessageStore
 
 Answer = Stored | PabalError
+
+CHANGES = frozenset({"edit", "delete", "hide", "pin", "unpin"})
+"""Types that rewrite what history shows of their target."""
+
+ABOUT = CHANGES | {"reaction"}
+"""Types that name a message of the same chat."""
 
 _CONFLICT_TRIES = 10
 """Another bridge that writes to the same chats all the time is something to back off from."""
 
 _CONFLICT_PAUSE = 0.01
 """Seconds per try: the other one's write must reach the majority before it can be seen."""
+
+_AGES = Ages()
 
 _event_of = msgspec.json.Decoder(Event)
 
@@ -66,6 +75,7 @@ class Commit:
         recent: repeats.
         pushes: decides who gets a push mark.
         touched: told the new head of each chat that was written to.
+        ages: how long messages may be changed.
         now: the wall clock, UTC.
     """
 
@@ -78,6 +88,7 @@ class Commit:
         pushes: Pushes,
         metrics: Metrics,
         touched: Callable[[str, Head, datetime], None],
+        ages: Ages = _AGES,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._messages = messages
@@ -86,6 +97,7 @@ class Commit:
         self._pushes = pushes
         self._metrics = metrics
         self._touched = touched
+        self._ages = ages
         self._now = now
 
     async def store(self, drafts: Sequence[Draft], rosters: dict[str, Roster]) -> Committed:
@@ -123,10 +135,12 @@ class Commit:
                     wanted.add(send.id)
             if send.target is not None:
                 wanted.add(send.target)
+            if send.reply_to is not None:
+                wanted.add(send.reply_to)
         found = await self._messages.by_ids(list(wanted)) if wanted else {}
         batch.known.update({id_: stored(event, repeat=True) for id_, event in found.items()})
         batch.targets.update({id_: rights.target_of(event) for id_, event in found.items()})
-        batch.sort()
+        batch.sort(self._now(), self._ages)
 
     async def _write(self, batch: _Batch, chats: Iterable[str]) -> None:
         """Insert until every fresh draft has a slot."""
@@ -162,10 +176,10 @@ class Commit:
             draft = batch.drafts[index]
             chat, send = draft.arrival.chat, draft.send
             seq, n = nexts[chat]
-            seq, n = seq + 1, n + (send.type == "message")
+            seq, n = seq + 1, n + (send.type == "message" and draft.only is None)
             nexts[chat] = (seq, n)
-            at = heads[chat].stamp(now, edits=send.type in ("edit", "delete"))
-            events.append(_event(send, chat, draft.arrival.sender, seq, n, at))
+            at = heads[chat].stamp(now, edits=send.type in CHANGES)
+            events.append(_event(draft, seq, n, at, batch.rosters.get(chat)))
         return events
 
     def _take(
@@ -198,20 +212,30 @@ class Commit:
         return again, uncertain
 
     async def _rewrite(self, batch: _Batch) -> None:
-        """Bring history in line with edits and deletes, also with those stored before: their rewrite may have been lost in a crash.
+        """Bring history in line with what changes it, also with changes stored before: their rewrite may have been lost in a crash.
 
-        The stored event counts, not what was sent this time. An old edit never undoes a newer one: the store compares times.
+        The stored event counts, not what was sent this time. An old change never undoes a newer one: the store compares times.
         """
         for draft, answer in zip(batch.drafts, batch.answers, strict=True):
-            if draft.send.type not in ("edit", "delete") or not isinstance(answer, Stored):
+            if draft.send.type not in CHANGES or not isinstance(answer, Stored):
                 continue
-            event = _event_of.decode(answer.payload)
-            if event.target is None or not batch.owns(event.target, event.sender, event.chat):
+            event = _event_of.decode(answer.whole)
+            # What only its sender may see changes nothing that others see, but for its purpose: to hide it from that sender.
+            if event.target is None or not batch.knows(event.target, event, private=answer.to is not None):
                 continue
-            if event.type == "edit":
-                await self._messages.rewrite(event.target, body=event.body, edited_at=event.at, deleted_at=None)
-            elif event.type == "delete":
-                await self._messages.rewrite(event.target, body=None, edited_at=None, deleted_at=event.at)
+            await self._change(event)
+
+    async def _change(self, event: Event) -> None:
+        target = event.target or ""
+        match event.type:
+            case "edit":
+                await self._messages.rewrite(target, body=event.body, edited_at=event.at, deleted_at=None)
+            case "delete":
+                await self._messages.rewrite(target, body=None, edited_at=None, deleted_at=event.at)
+            case "hide":
+                await self._messages.hide(target, event.sender)
+            case _:
+                await self._messages.pin(target, at=event.at, pinned=event.type == "pin")
 
     def _remember(self, committed: Committed) -> None:
         newest: dict[str, Stored] = {}
@@ -248,10 +272,10 @@ class _Batch:
         self._firsts: dict[str, int] = {}
         self._copies: list[tuple[int, int]] = []
 
-    def sort(self) -> None:
+    def sort(self, now: datetime, ages: Ages) -> None:
         """Answer what can be answered without a write; the rest is `fresh`."""
         for index, draft in enumerate(self.drafts):
-            send, arrival = draft.send, draft.arrival
+            send = draft.send
             first = self._firsts.setdefault(send.id, index)
             if first != index:
                 self._copies.append((index, first))
@@ -260,14 +284,28 @@ class _Batch:
             if known is not None:
                 self.repeat(index, known)
                 continue
-            error = admission.refusal(draft, self.rosters)
-            if error is None and send.target is not None:
-                target = self.targets.get(send.target) or self._earlier(send.target)
-                error = rights.refusal(send, sender=arrival.sender, chat=arrival.chat, target=target)
+            error = admission.refusal(draft, self.rosters) or self._without_right(draft, now, ages)
             if error is not None:
                 self.answers[index] = error
             else:
                 self.fresh.append(index)
+
+    def _without_right(self, draft: Draft, now: datetime, ages: Ages) -> PabalError | None:
+        """Why its sender may not do that to the message that it names."""
+        send, arrival = draft.send, draft.arrival
+        if send.target is None and send.reply_to is None:
+            return None
+        roster = self.rosters.get(arrival.chat)
+        actor = rights.Actor(arrival.sender, arrival.chat, None if roster is None else roster.role(arrival.sender))
+        error: PabalError | None = None
+        if send.target is not None and send.type in ABOUT:
+            error = rights.refusal(send, actor, self._target(send.target), now=now, ages=ages)
+        if error is None and send.reply_to is not None:
+            error = rights.answers_nothing(self._target(send.reply_to), actor)
+        return error
+
+    def _target(self, target: str) -> rights.Target | None:
+        return self.targets.get(target) or self._earlier(target)
 
     def repeat(self, index: int, known: Stored) -> None:
         """The id of a draft is stored already: by the same sender in the same chat it is a repeat, else it is taken."""
@@ -277,14 +315,20 @@ class _Batch:
         else:
             self.answers[index] = Conflict("this message id belongs to another message", code="id_taken")
 
-    def owns(self, target: str, sender: str, chat: str) -> bool:
-        """Whether a target is stored, and is a message of `sender` in `chat`."""
+    def knows(self, target: str, event: Event, *, private: bool) -> bool:
+        """Whether the target of a stored change is there, and is one that it may change."""
         first = self._firsts.get(target)
         if first is not None:
             answer = self.answers[first]
-            return isinstance(answer, Stored) and (answer.sender, answer.chat) == (sender, chat)
+            return (
+                isinstance(answer, Stored) and answer.chat == event.chat and (not private or answer.to == event.sender)
+            )
         found = self.targets.get(target)
-        return found is not None and (found.sender, found.chat, found.type) == (sender, chat, "message")
+        if found is None or (found.chat, found.type) != (event.chat, "message"):
+            return False
+        if event.type == "edit" and found.sender != event.sender:
+            return False
+        return not private or event.type == "hide" or found.only == event.sender
 
     def committed(self) -> Committed:
         """All answers, with those of copies within the batch."""
@@ -302,21 +346,26 @@ class _Batch:
         if index is None or index not in self.fresh:
             return None
         draft = self.drafts[index]
-        return rights.Target(draft.arrival.chat, draft.arrival.sender, draft.send.type)
+        return rights.Target(draft.arrival.chat, draft.arrival.sender, draft.send.type, only=draft.only)
 
 
-def _event(send: Send, chat: str, sender: str, seq: int, n: int, at: datetime) -> Event:
+def _event(draft: Draft, seq: int, n: int, at: datetime, roster: Roster | None) -> Event:
+    send = draft.send
     return Event(
         type=send.type,
         id=send.id,
-        chat=chat,
+        chat=draft.arrival.chat,
         seq=seq,
         n=n,
-        sender=sender,
+        sender=draft.arrival.sender,
         at=at,
         body=send.body,
         target=send.target,
         reply_to=send.reply_to,
-        mentions=send.mentions,
+        # Only who is there can be called.
+        mentions=send.mentions and [user for user in send.mentions if roster is not None and user in roster],
         expires_at=None if send.expires_in is None else at + timedelta(seconds=send.expires_in),
+        forwarded=draft.forwarded,
+        system=send.system,
+        only=draft.only,
     )

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 from bridge.gather import Arrival
 from bridge.plain import is_plain
-from chat.envelopes import Send, read_send, wrap_plain
+from chat.envelopes import Send, read_send, read_system, wrap_plain
 from chat.errors import InvalidEnvelope
+from chat.events import Forwarded
+from chat.ids import is_service
 
 INGEST = "ingest"
 """The user property in which the broker passes on the ingest id."""
@@ -15,10 +17,17 @@ INGEST = "ingest"
 
 @dataclass(slots=True)
 class Draft:
-    """A message that could be read."""
+    """A message that could be read.
+
+    Attributes:
+        forwarded: of a message that is forwarded: where it comes from.
+        only: the one who alone is to see it; None for everybody.
+    """
 
     arrival: Arrival
     send: Send
+    forwarded: Forwarded | None = None
+    only: str | None = None
 
 
 def read(arrival: Arrival, *, max_bytes: int) -> Draft:
@@ -28,8 +37,11 @@ def read(arrival: Arrival, *, max_bytes: int) -> Draft:
         BadInput: it can't be read, is too large, or is plain and came without the ingest id that would give it its own id.
     """
     delivery = arrival.delivery
+    if is_service(arrival.sender):
+        return Draft(arrival, read_system(delivery.payload))
     if not is_plain(arrival.sender, delivery.payload, delivery.content_type):
-        return Draft(arrival, read_send(delivery.payload, max_bytes=max_bytes))
+        send = read_send(delivery.payload, max_bytes=max_bytes)
+        return Draft(arrival, send, only=arrival.sender if send.type == "hide" else None)
     ingest_id = delivery.properties.get(INGEST)
     if ingest_id is None:
         raise InvalidEnvelope("a plain payload came without an ingest id, so it would get a new id with every resend")

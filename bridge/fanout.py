@@ -55,7 +55,7 @@ class FanOut:
 
         Within a chat they must be in order of `seq`, and every chat's flights must be started in order.
         """
-        events = list(events)
+        events = [part for event in events for part in _parts(event)]
         return Flight(events, [] if self._recovering else self._publish(events))
 
     async def finish(self, flight: Flight) -> None:
@@ -77,7 +77,10 @@ class FanOut:
     def _publish(self, events: Sequence[Stored]) -> list[Awaitable[Published]]:
         publish = self._link.publish
         return [
-            publish(topics.messages(event.chat), event.payload, properties={MARK: str(event.seq)}) for event in events
+            publish(topics.messages(event.chat), event.payload, properties={MARK: str(event.seq)})
+            if event.to is None
+            else publish(topics.inbox(event.to), event.payload)
+            for event in events
         ]
 
     async def _link_up(self) -> None:
@@ -102,3 +105,13 @@ class FanOut:
             elif published.reason_code >= 0x80:
                 left.append(event)
         return left
+
+
+def _parts(event: Stored) -> tuple[Stored, ...]:
+    """What is published of an event. One user's own goes to that user's inbox, and then to the chat without what it says: whoever has
+    the first takes the second, which has the same `seq`, as a repeat.
+    """
+    if event.to is None or event.own is None:
+        return (event,)
+    who = (event.id, event.chat, event.sender, event.seq, event.n, event.type, event.at)
+    return Stored(*who, event.own, to=event.to), Stored(*who, event.payload)

@@ -28,13 +28,14 @@ from bridge.commit import Commit, Committed
 from bridge.dead_letters import DeadLetters
 from bridge.decode import Draft, read
 from bridge.fanout import FanOut
-from bridge.filters import Chain
+from bridge.forwards import Forwards
 from bridge.gather import Arrival, Gatherer
 from bridge.metrics import Metrics
 from bridge.pushes import Pushes
 from bridge.receipts import Receipts
 from bridge.rejects import Refusal, Rejects
 from bridge.repeats import Stored
+from bridge.screening import Screen
 from bridge.trouble import trouble
 from chat.errors import PabalError, Unavailable
 from chat.ports import Delivery
@@ -83,7 +84,8 @@ class Ingest:
     """Takes messages from the link and sees them through.
 
     Args:
-        chain: filters.
+        screen: filters.
+        forwards: finds what is forwarded.
         admission: who may write.
         commit: stores batches.
         fan_out: publishes what is stored.
@@ -97,7 +99,8 @@ class Ingest:
     def __init__(
         self,
         *,
-        chain: Chain,
+        screen: Screen,
+        forwards: Forwards,
         admission: Admission,
         commit: Commit,
         fan_out: FanOut,
@@ -108,7 +111,8 @@ class Ingest:
         metrics: Metrics,
         limits: Limits,
     ) -> None:
-        self._chain = chain
+        self._screen = screen
+        self._forwards = forwards
         self._admission = admission
         self._commit = commit
         self._fan_out = fan_out
@@ -188,19 +192,9 @@ class Ingest:
         """Decode, filter and commit; returns when every message of the batch is stored or refused."""
         started = self._loop.time()
         outcome = _Outcome()
-        drafts: list[Draft] = []
-        for arrival in batch:
-            message_id: str | None = None
-            try:
-                draft = read(arrival, max_bytes=self._limits.max_bytes)
-                message_id = draft.send.id
-                self._chain.check(draft)
-                drafts.append(draft)
-            except PabalError as error:
-                outcome.refusals.append(_refusal(arrival, error, message_id))
-            except Exception as error:  # noqa: BLE001 - whatever it is, it is this message's own: its neighbours must pass (P9)
-                parked = await self._park(arrival, message_id, error, tries=1)
-                outcome.refusals.append(_refusal(arrival, parked, message_id))
+        drafts, held = await self._read(batch, outcome)
+        if held:
+            drafts += await self._repeats(held, outcome)
         if drafts:
             outcome.committed = await self._commit_all(drafts)
             for draft, answer in zip(drafts, outcome.committed.answers, strict=True):
@@ -213,6 +207,63 @@ class Ingest:
         self._metrics.commit_seconds.observe(done - started)
         self._metrics.stored_seconds.observe(done - batch[0].at)
         return outcome
+
+    async def _read(
+        self, batch: Sequence[Arrival], outcome: _Outcome
+    ) -> tuple[list[Draft], list[tuple[Draft, PabalError]]]:
+        """The messages that can be read and pass the filters, and those that don't pass. What can't be read is refused."""
+        drafts: list[Draft] = []
+        held: list[tuple[Draft, PabalError]] = []
+        forwards: list[Draft] = []
+        for arrival in batch:
+            message_id: str | None = None
+            try:
+                draft = read(arrival, max_bytes=self._limits.max_bytes)
+                message_id = draft.send.id
+                if draft.send.type == "forward":
+                    forwards.append(draft)
+                    continue
+                refused = self._refused(draft)
+                if refused is None:
+                    drafts.append(draft)
+                else:
+                    held.append((draft, refused))
+            except PabalError as error:
+                outcome.refusals.append(_refusal(arrival, error, message_id))
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is this message's own: its neighbours must pass (P9)
+                parked = await self._park(arrival, message_id, error, tries=1)
+                outcome.refusals.append(_refusal(arrival, parked, message_id))
+        if forwards:
+            drafts += await self._resolve(forwards, held)
+        return drafts, held
+
+    def _refused(self, draft: Draft) -> PabalError | None:
+        try:
+            self._screen.check(draft)
+        except PabalError as error:
+            return error
+        return None
+
+    async def _resolve(self, forwards: Sequence[Draft], held: list[tuple[Draft, PabalError]]) -> list[Draft]:
+        """The messages that forwards stand for, if their senders may read them and the filters let them pass."""
+        unfit = await self._insist("forward", lambda: self._forwards.resolve(forwards))
+        held += unfit
+        passed: list[Draft] = []
+        for draft in forwards:
+            if any(draft is one for one, _ in unfit):
+                continue
+            refused = self._refused(draft)
+            if refused is None:
+                passed.append(draft)
+            else:
+                held.append((draft, refused))
+        return passed
+
+    async def _repeats(self, held: Sequence[tuple[Draft, PabalError]], outcome: _Outcome) -> list[Draft]:
+        """Those that the filters refused although they are stored already; the others are refused."""
+        known = await self._insist("screen", lambda: self._screen.repeats([draft for draft, _ in held]))
+        outcome.refusals += [_refusal(d.arrival, error, d.send.id) for d, error in held if d.send.id not in known]
+        return [draft for draft, _ in held if draft.send.id in known]
 
     async def _commit_all(self, drafts: Sequence[Draft]) -> Committed:
         """Commit until it is done: through transient faults with patience, past a poison message by halving the batch.

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from chat.envelopes import Invalidation
 from chat.ids import is_device
-from chat.models import Member
+from chat.models import Member, Role
 from chat.permissions import WRITERS
 from chat.ports import ChatStore, Invalidations
 from chat.watermarks import Watermark
@@ -57,6 +57,11 @@ class Roster:
         """Whether `user` is present in a role that writes."""
         return user in self._writers
 
+    def role(self, user: str) -> Role | None:
+        """The role of a present member; None for others."""
+        member = self._members.get(user)
+        return None if member is None else member.role
+
     def seen(self, user: str) -> int:
         """The `seen` watermark of a present member."""
         return self._members[user].seen_seq
@@ -73,10 +78,9 @@ class Roster:
             member.delivered_seq = max(member.delivered_seq, delivered)
             member.seen_seq = max(member.seen_seq, seen)
 
-    def reached(self, seq: int) -> tuple[int, int]:
-        """How many people have received, and have seen, everything up to `seq`."""
-        marks = [self.watermark(user) for user in self.people]
-        return sum(m.delivered >= seq for m in marks), sum(m.seen >= seq for m in marks)
+    def hides_seen(self, user: str) -> bool:
+        """Whether a present member hides what they have seen."""
+        return self._members[user].hides_seen
 
 
 class Members:

@@ -23,6 +23,9 @@ class Metrics:
             "pabal_bridge_seq_taken", "Events whose slot another bridge had used", registry=registry
         )
         self.refused = Counter("pabal_bridge_refused", "Publishes refused", ["code"], registry=registry)
+        self.shadowed = Counter(
+            "pabal_bridge_shadowed", "Messages that only their sender gets to see", registry=registry
+        )
         self.dead_letters = Counter("pabal_bridge_dead_letters", "Messages parked as dead letters", registry=registry)
         self.retries = Counter(
             "pabal_bridge_retries", "Tries that a transient fault made necessary", ["step"], registry=registry

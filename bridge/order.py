@@ -20,8 +20,7 @@ from chat.envelopes import Event
 from chat.ids import new_message_id
 from chat.models import Head, Slot
 from chat.ports import MessageStore
-
-VOID_SENDER = "svc-bridge"
+from chat.views import VOID_SENDER
 
 MAX_CHATS = 20_000
 """Heads kept (about 2 KB each); the ones longest unused go first and are read again when they are needed."""

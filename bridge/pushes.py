@@ -39,7 +39,7 @@ class Pushes:
         away: dict[str, list[str]] = {}
         marked: list[str] = []
         for event in events:
-            if event.type != "message":
+            if event.type != "message" or event.only is not None:
                 continue
             absent = away.get(event.chat)
             if absent is None:

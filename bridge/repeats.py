@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from chat import views
 from chat.envelopes import Event, encode
 from chat.ids import made_at
 
@@ -31,6 +32,8 @@ class Stored(msgspec.Struct, gc=False):
     Attributes:
         payload: the event's JSON, as members receive it.
         repeat: it was stored before this batch.
+        own: of an event that is for one user's eyes only: its JSON as that user receives it.
+        to: that user.
     """
 
     id: str
@@ -42,11 +45,22 @@ class Stored(msgspec.Struct, gc=False):
     at: datetime
     payload: bytes
     repeat: bool = False
+    own: bytes | None = None
+    to: str | None = None
+
+    @property
+    def whole(self) -> bytes:
+        """The event's JSON with everything that it says, whoever may see it."""
+        return self.payload if self.own is None else self.own
 
 
 def stored(event: Event, *, repeat: bool = False) -> Stored:
     """The record of a stored event."""
-    return Stored(event.id, event.chat, event.sender, event.seq, event.n, event.type, event.at, encode(event), repeat)
+    payload = encode(views.for_all(event))
+    own = None if event.only is None else encode(views.seen_by(event, event.only))
+    return Stored(
+        event.id, event.chat, event.sender, event.seq, event.n, event.type, event.at, payload, repeat, own, event.only
+    )
 
 
 class Recent:

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from chat.envelopes import MAX_SEND_BYTES
+from chat.envelopes import MAX_SEND_BYTES, MAX_TEXT
 
 
 class Settings(BaseSettings):
@@ -21,7 +21,15 @@ class Settings(BaseSettings):
         bridge_batches: writes under way at once.
         bridge_receipts_every: watermark moves are coalesced for so long.
         bridge_receipts_named: chats of up to so many people see each other's watermarks by name, larger ones as counts.
+        bridge_edit_within: how old a message may be when its sender edits it; 0 for any age.
+        bridge_delete_within: how old when they delete it for everyone.
+        bridge_shadow_file: who is shadow-banned, see `bridge.filters.shadow`.
+        bridge_max_text: characters of one text.
         bridge_rate: messages per second of one sender, once `bridge_burst` is used up.
+        bridge_chat_rate: messages per second in one chat, once `bridge_chat_burst` is used up.
+        bridge_duplicates: one person's messages of the same content within `bridge_duplicates_within`; 0 for no bound.
+        bridge_words_file: blocked words, see `bridge.filters.words`.
+        bridge_links_file: blocked domains, see `bridge.filters.links`.
         bridge_tries: a message that fails unexpectedly is tried so often before it goes to dead letters.
         bridge_drain: how long SIGTERM waits for what is under way.
     """
@@ -47,5 +55,15 @@ class Settings(BaseSettings):
     bridge_receipts_named: int = Field(default=100, ge=0)
     bridge_rate: float = Field(default=5_000.0, gt=0)
     bridge_burst: float = Field(default=10_000.0, ge=1)
+    bridge_chat_rate: float = Field(default=20_000.0, gt=0)
+    bridge_chat_burst: float = Field(default=40_000.0, ge=1)
+    bridge_edit_within: int = Field(default=172_800, ge=0)
+    bridge_delete_within: int = Field(default=172_800, ge=0)
+    bridge_shadow_file: Path | None = None
+    bridge_max_text: int = Field(default=MAX_TEXT, ge=1)
+    bridge_duplicates: int = Field(default=100, ge=0)
+    bridge_duplicates_within: float = Field(default=60.0, gt=0)
+    bridge_words_file: Path | None = None
+    bridge_links_file: Path | None = None
     bridge_tries: int = Field(default=3, ge=1, le=20)
     bridge_drain: float = Field(default=8.0, ge=0)

@@ -14,7 +14,7 @@ from bridge.metrics import Metrics
 from bridge.order import Order
 from bridge.rejects import Refusal, Rejects
 from bridge.trouble import trouble
-from chat import sync, topics
+from chat import sync, topics, views
 from chat.envelopes import Event, Reset, SyncDone, SyncPage, SyncRequest, encode, read_sync
 from chat.errors import PabalError, Unavailable
 from chat.models import Head
@@ -119,7 +119,7 @@ class Syncing:
         sent: deque[Awaitable[Published]] = deque()
         for chat, cursor in cursors.items():
             head = heads.get(chat, Head())
-            answer = await self._one(chat, cursor, head, request, member=chat in present)
+            answer = await self._one(user, chat, cursor, head, request, member=chat in present)
             sent.append(self._link.publish(topics.inbox(user), encode(answer)))
             if len(sent) >= PAGES_ON_THE_WAY:
                 _taken(await sent.popleft())
@@ -127,14 +127,16 @@ class Syncing:
         for answer_taken in sent:
             _taken(await answer_taken)
 
-    async def _one(self, chat: str, cursor: int, head: Head, request: SyncRequest, *, member: bool) -> SyncPage | Reset:
+    async def _one(
+        self, user: str, chat: str, cursor: int, head: Head, request: SyncRequest, *, member: bool
+    ) -> SyncPage | Reset:
         reason = sync.reset_reason(cursor, head, member=member)
         if reason is not None:
             self._metrics.sync_resets.labels(reason).inc()
             return Reset(chat=chat, reason=reason, req=request.req)
         events: list[Event] = []
         if cursor < head.seq:
-            events = await self._after(chat, cursor, request.limit)
+            events = [views.seen_by(event, user) for event in await self._after(chat, cursor, request.limit)]
         # A page that was cut is as long as its own limit: so it says that more is waiting.
         limit = min(request.limit, len(events)) if events else request.limit
         answer = sync.page(chat, cursor, events, head, limit=limit, req=request.req)

@@ -65,7 +65,9 @@ class Broker:
         self.ingest = Ingest(self.core, self.router, ingest_filters)
         self.marks = Marks(self.core, self.router)
         self.wills = Wills(self.core, self.router, self.ingest, self.spawn)
-        self.presence = PresenceEvents(self.send, presence)
+        self.presence = PresenceEvents(
+            self.send, presence, later=self.core.later, clock=self.core.clock, limits=lambda: self.core.limits
+        )
         self.sys_topics = SysTopics(self.core, self.router, every=sys_seconds)
         self.admission = Admission(self.core)
         self.doubts = Doubts(self.core, self.router, self._revoke, self.spawn)

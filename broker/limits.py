@@ -64,6 +64,11 @@ class Limits:
     """Messages waiting for the bridge before publishers are no longer read."""
     ingest_wait: float = 5.0
     """How long an MQTT 3.1.1 publisher waits for a bridge that isn't there before it is disconnected to try again."""
+    presence_grace: float = 2.0
+    """Who is back so soon was never away: a phone that changes from one network to another tells nobody anything."""
+    presence_rate: int = 1_000
+    """States of presence that are told to people per second: each goes to everybody who watches that user. When ten thousand
+    reconnect, the last of them is shown ten seconds later, and chat messages are not held up meanwhile."""
     grants_cached: int = 5_000
     """Decisions remembered per session."""
 

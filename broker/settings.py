@@ -43,6 +43,8 @@ class LimitSettings(BaseSettings):
     write_buffer: int = Field(DEFAULTS.write_buffer, ge=65_536)
     write_buffer_total: int = Field(DEFAULTS.write_buffer_total, ge=1024 * 1024)
     write_timeout: float = Field(DEFAULTS.write_timeout, gt=0)
+    presence_grace: float = Field(DEFAULTS.presence_grace, ge=0)
+    presence_rate: int = Field(DEFAULTS.presence_rate, ge=1)
     ingest_wait: float = Field(DEFAULTS.ingest_wait, ge=0)
 
     def limits(self) -> Limits:

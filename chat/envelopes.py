@@ -1,5 +1,7 @@
 """Envelopes: the JSON that travels on the topics, as typed structs, and the functions that read it strictly.
 
+What is stored and shown, `Event` and its `Body`, is in `chat.events`; what our processes tell each other is in `chat.signals`. Both can be imported from here too.
+
 Up: `Send` on `send`, `Ack` on `ack`, `SyncRequest` on `sync`. Down: `Event` on `messages`, `ReceiptUpdate` on
 `receipts`, and `Reject`, `SyncPage`, `Reset`, `Invitation` on `inbox`. Between our processes: `Delivered`,
 `Connected` and `Disconnected` on `$events/…`, `Invalidation` on Valkey.
@@ -12,15 +14,55 @@ from __future__ import annotations
 
 import base64
 from datetime import datetime
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
 from chat.errors import InvalidEnvelope, TooLarge
-from chat.ids import check_message_id, message_id_from_ingest
+from chat.events import Attachment, Body, Event, Forwarded, System, always
+from chat.ids import check_message_id, is_principal, message_id_from_ingest
+from chat.signals import Connection, Delivered, DeliveredMark, Invalidation
+
+__all__ = [
+    "MAX_DEPTH",
+    "MAX_SEND_BYTES",
+    "MAX_TARGETS",
+    "MAX_TEXT",
+    "Ack",
+    "Attachment",
+    "Body",
+    "Connection",
+    "Delivered",
+    "DeliveredMark",
+    "Event",
+    "Forwarded",
+    "Invalidation",
+    "Invitation",
+    "Mark",
+    "ReceiptUpdate",
+    "Reject",
+    "Reset",
+    "Send",
+    "SyncDone",
+    "SyncPage",
+    "SyncRequest",
+    "System",
+    "Type",
+    "check_sync",
+    "decode",
+    "encode",
+    "read_ack",
+    "read_send",
+    "read_sync",
+    "read_system",
+    "wrap_plain",
+]
 
 MAX_SEND_BYTES = 64 * 1024
 """Default bound of an envelope on `send` (PABAL_BRIDGE_MAX_SEND_BYTES): pictures travel as attachments, not inline."""
+
+MAX_TEXT = 65_536
+"""Default bound of a text, in characters (PABAL_BRIDGE_MAX_TEXT): the bytes above allow no more, operators may want less."""
 
 MAX_DEPTH = 64
 """Levels of JSON in `data`: what every store and every reader down the line can take."""
@@ -28,63 +70,28 @@ MAX_DEPTH = 64
 MAX_TARGETS = 100
 """How many people one message may mention, and how many cursors one sync may name times ten."""
 
-Type = Literal["message", "edit", "delete", "reaction"]
-"""What a client may send."""
-
+Type = Literal["message", "edit", "delete", "hide", "reaction", "forward", "pin", "unpin"]
+"""What a client may send. A `forward` is stored as a `message`; `delete` is for everyone, `hide` for oneself."""
 
 T = TypeVar("T")
 
 
-def _always(value: T) -> T:
-    """A default that is written out even where defaults are left out: receivers tell envelopes apart by it."""
-    return msgspec.field(default_factory=lambda: value)
+class Send(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """What a client publishes on `chats/{chat}/send/{user}`.
 
-
-class Attachment(msgspec.Struct, omit_defaults=True):
-    """A file that is stored elsewhere."""
-
-    url: str
-    content_type: str
-    size: Annotated[int, msgspec.Meta(ge=0, le=2**53)] | None = None
-    name: str | None = None
-
-
-class Body(msgspec.Struct, omit_defaults=True):
-    """What a message says: exactly one of text, attachment, data or cipher.
-
-    `data` with `content_type` is what a device published as plain bytes: text as it is, anything else in base64 with
-    `encoding` set. `cipher` is end-to-end encrypted and opaque to the server.
+    Attributes:
+        target: what it is about; of a `forward`, a message of any chat that its sender is in.
+        system: for our own services only.
     """
 
-    text: str | None = None
-    attachment: Attachment | None = None
-    data: Any = None
-    content_type: str | None = None
-    encoding: Literal["base64"] | None = None
-    cipher: str | None = None
-    emoji: str | None = None
-
-    def parts(self) -> int:
-        """How many of the alternatives are present."""
-        return (
-            (self.text is not None)
-            + (self.attachment is not None)
-            + (self.data is not None)
-            + (self.cipher is not None)
-            + (self.emoji is not None)
-        )
-
-
-class Send(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """What a client publishes on `chats/{chat}/send/{user}`."""
-
     id: str
-    type: Type = "message"
+    type: Type | Literal["system"] = "message"
     body: Body | None = None
     target: str | None = None
     reply_to: str | None = None
     mentions: list[str] = []
     expires_in: int | None = None
+    system: System | None = None
 
 
 class _StrictAttachment(Attachment, forbid_unknown_fields=True):
@@ -100,36 +107,15 @@ class _StrictBody(Body, forbid_unknown_fields=True):
 class _StrictSend(Send, forbid_unknown_fields=True):
     """As it must come up: the same fields, and no others at any level."""
 
+    type: Type = "message"
     body: _StrictBody | None = None
 
 
-class Event(msgspec.Struct, omit_defaults=True):
-    """A stored event, as members receive it and as history shows it.
+class _SystemSend(Send, forbid_unknown_fields=True, kw_only=True):
+    """As it must come from one of our services."""
 
-    Attributes:
-        type: `message`, `edit`, `delete`, `reaction`, `system`, or `void` (a slot that could not be used).
-        id: the sender's message id; ids of `void` events are the server's.
-        seq: place in the chat's total order, dense from 1.
-        n: how many messages the chat held once this event was stored.
-        at: when the server stored it, UTC, milliseconds.
-    """
-
-    type: str
-    id: str
-    chat: str
-    seq: int
-    n: int
-    sender: str
-    at: datetime
-    v: int = _always(1)
-    body: Body | None = None
-    target: str | None = None
-    reply_to: str | None = None
-    mentions: list[str] = []
-    expires_at: datetime | None = None
-    edited_at: datetime | None = None
-    deleted_at: datetime | None = None
-    trace_id: str | None = None
+    type: Literal["system"]
+    system: System
 
 
 class Ack(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -158,7 +144,7 @@ class ReceiptUpdate(msgspec.Struct, omit_defaults=True):
 
     chat: str
     at: datetime
-    type: str = _always("receipts")
+    type: str = always("receipts")
     marks: list[Mark] = []
     seq: int | None = None
     delivered: int | None = None
@@ -172,7 +158,7 @@ class Reject(msgspec.Struct, omit_defaults=True):
     reason: str
     id: str | None = None
     chat: str | None = None
-    type: str = _always("reject")
+    type: str = always("reject")
 
 
 class SyncRequest(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -204,7 +190,7 @@ class SyncPage(msgspec.Struct, omit_defaults=True):
     limited: bool
     last: int
     req: str | None = None
-    type: str = _always("sync")
+    type: str = always("sync")
 
 
 class Reset(msgspec.Struct, omit_defaults=True):
@@ -213,14 +199,14 @@ class Reset(msgspec.Struct, omit_defaults=True):
     chat: str
     reason: str
     req: str | None = None
-    type: str = _always("reset")
+    type: str = always("reset")
 
 
 class SyncDone(msgspec.Struct, omit_defaults=True):
     """On the inbox: every cursor of one sync request has been answered with its first page or a reset."""
 
     req: str | None = None
-    type: str = _always("sync_done")
+    type: str = always("sync_done")
 
 
 class Invitation(msgspec.Struct, omit_defaults=True):
@@ -230,47 +216,12 @@ class Invitation(msgspec.Struct, omit_defaults=True):
     kind: str
     by: str
     title: str | None = None
-    type: str = _always("invitation")
-
-
-class DeliveredMark(msgspec.Struct, array_like=True):
-    """One row of `$events/delivered`: `user` has acknowledged every event of `chat` up to `seq` that it was sent."""
-
-    chat: str
-    user: str
-    seq: int
-
-
-class Delivered(msgspec.Struct):
-    """`$events/delivered`: what subscribers acknowledged since the last one, coalesced by the broker."""
-
-    marks: list[DeliveredMark]
-
-
-class Connection(msgspec.Struct, omit_defaults=True):
-    """`$events/connected` and `$events/disconnected`. `online`: how many connections the principal has left."""
-
-    principal: str
-    client_id: str
-    online: int
-    at: datetime
-
-
-class Invalidation(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
-    """On Valkey: a decision that somebody may have cached is no longer true.
-
-    Attributes:
-        kind: `member` (chat, user: membership or role changed), `grant` (sid: a sign-in ended), `principal` (user: banned, deleted or a device's secret changed).
-    """
-
-    kind: Literal["member", "grant", "principal"]
-    chat: str | None = None
-    user: str | None = None
-    sid: str | None = None
+    type: str = always("invitation")
 
 
 _encoder = msgspec.json.Encoder()
 _send = msgspec.json.Decoder(_StrictSend)
+_system = msgspec.json.Decoder(_SystemSend)
 _ack = msgspec.json.Decoder(Ack)
 _sync = msgspec.json.Decoder(SyncRequest)
 
@@ -302,6 +253,18 @@ def read_send(payload: bytes, *, max_bytes: int = MAX_SEND_BYTES) -> Send:
     send = _strict(_send, payload)
     send.id = check_message_id(send.id)
     _check_shape(send)
+    return send
+
+
+def read_system(payload: bytes) -> Send:
+    """Read what one of our services tells a chat.
+
+    Raises:
+        InvalidEnvelope: not JSON, or no system event.
+        InvalidId: the id is no UUID.
+    """
+    send = _strict(_system, payload)
+    send.id = check_message_id(send.id)
     return send
 
 
@@ -373,10 +336,27 @@ def _strict(decoder: msgspec.json.Decoder[T], payload: bytes) -> T:
 
 def _check_shape(send: Send) -> None:
     """Rules between fields, which types alone can't say."""
+    _check_parts(send)
+    if send.system is not None:
+        raise InvalidEnvelope("'system' is for services")
+    if send.reply_to is not None:
+        send.reply_to = check_message_id(send.reply_to)
+    if len(send.mentions) > MAX_TARGETS:
+        raise InvalidEnvelope(f"at most {MAX_TARGETS} mentions")
+    if not all(map(is_principal, send.mentions)):
+        raise InvalidEnvelope("'mentions' names users")
+    if send.expires_in is not None and not 1 <= send.expires_in <= 365 * 86_400:
+        raise InvalidEnvelope("'expires_in' is 1 second to 365 days, in seconds")
+
+
+def _check_parts(send: Send) -> None:
+    """Body and target, by type."""
     if send.type == "message":
         _check_body(send.body, "message", allowed=("text", "attachment", "data", "cipher"))
         if send.target is not None:
-            raise InvalidEnvelope("a message has no 'target'; answer another one with 'reply_to'")
+            raise InvalidEnvelope(
+                "a message has no 'target'; answer another one with 'reply_to', pass it on with 'forward'"
+            )
     else:
         if send.target is None:
             raise InvalidEnvelope(f"'{send.type}' needs the 'target' it is about")
@@ -386,13 +366,7 @@ def _check_shape(send: Send) -> None:
         elif send.type == "reaction":
             _check_body(send.body, "reaction", allowed=("emoji",))
         elif send.body is not None:
-            raise InvalidEnvelope("'delete' has no body")
-    if send.reply_to is not None:
-        send.reply_to = check_message_id(send.reply_to)
-    if len(send.mentions) > MAX_TARGETS:
-        raise InvalidEnvelope(f"at most {MAX_TARGETS} mentions")
-    if send.expires_in is not None and not 1 <= send.expires_in <= 365 * 86_400:
-        raise InvalidEnvelope("'expires_in' is 1 second to 365 days, in seconds")
+            raise InvalidEnvelope(f"'{send.type}' has no body")
 
 
 def _check_body(body: Body | None, type_: str, *, allowed: tuple[str, ...]) -> None:

@@ -124,6 +124,11 @@ def new_chat_id() -> str:
     return "g-" + os.urandom(16).hex()
 
 
+def is_direct_chat(chat: str) -> bool:
+    """Whether a chat is one of two people; their ids are told apart by their first letters."""
+    return chat.startswith("d-")
+
+
 def direct_chat_id(one: str, other: str) -> str:
     """The id of the direct chat of two users: the same for both orders, so that a pair has one chat."""
     pair = "\n".join(sorted((one, other)))

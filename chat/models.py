@@ -46,7 +46,11 @@ class Principal(msgspec.Struct, frozen=True):
 
 
 class User(msgspec.Struct):
-    """A person. `password_hash` is argon2id."""
+    """A person. `password_hash` is argon2id.
+
+    Attributes:
+        hides_seen: neither shows to others what they have seen, nor sees it of them.
+    """
 
     id: str
     display_name: str
@@ -54,6 +58,7 @@ class User(msgspec.Struct):
     created_at: datetime
     admin: bool = False
     disabled: bool = False
+    hides_seen: bool = False
 
 
 class Device(msgspec.Struct):
@@ -111,7 +116,11 @@ class Chat(msgspec.Struct):
 
 
 class Member(msgspec.Struct):
-    """One membership with its watermarks. A member who left keeps the row, with `left_at` set."""
+    """One membership with its watermarks. A member who left keeps the row, with `left_at` set.
+
+    Attributes:
+        hides_seen: as the user wishes; kept here too, where it is asked for with every receipt.
+    """
 
     chat: str
     user: str
@@ -123,6 +132,7 @@ class Member(msgspec.Struct):
     seen_seq: int = 0
     seen_n: int = 0
     muted_until: datetime | None = None
+    hides_seen: bool = False
 
 
 class Receipt(msgspec.Struct):

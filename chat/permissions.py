@@ -7,6 +7,7 @@ rule serves a cached decision in the broker and a query in the api. What no rule
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 
 from chat.models import Member, Principal, PrincipalKind, Role
@@ -130,3 +131,49 @@ def may_remove(actor: Member | None, target: Member) -> bool:
     if actor.user == target.user:
         return True
     return actor.role in MANAGERS and target.role is not Role.OWNER
+
+
+@dataclass(frozen=True, slots=True)
+class Ages:
+    """How old a message may be when its sender changes it; None for no bound. Those who moderate a group have none.
+
+    Attributes:
+        edit: for an edit.
+        delete: for a deletion for everyone.
+    """
+
+    edit: timedelta | None = timedelta(hours=48)
+    delete: timedelta | None = timedelta(hours=48)
+
+
+def may_edit(sender: str, author: str) -> bool:
+    """Whether `sender` may put other words into a message: its author only, whatever their role."""
+    return sender == author
+
+
+def may_delete(sender: str, author: str, role: Role | None) -> bool:
+    """Whether `sender` may delete a message for everyone: its author, and those who manage a group."""
+    return sender == author or role in MANAGERS
+
+
+def may_pin(role: Role | None, *, direct: bool) -> bool:
+    """Whether a member may pin and unpin: both in a direct chat, elsewhere those who manage it."""
+    return role in WRITERS if direct else role in MANAGERS
+
+
+def too_old(action: str, age: timedelta, ages: Ages) -> bool:
+    """Whether an author's `edit` or `delete` comes too late."""
+    limit = {"edit": ages.edit, "delete": ages.delete}.get(action)
+    return limit is not None and age > limit
+
+
+def may_rename(member: Member | None) -> bool:
+    """Whether this member may give the chat another title."""
+    return may_manage_members(member)
+
+
+def may_set_role(actor: Member | None, target: Member) -> bool:
+    """Whether `actor` may give `target` another role: the owner may, except to themselves (a chat keeps its owner)."""
+    if actor is None or actor.left_at is not None or actor.role is not Role.OWNER:
+        return False
+    return actor.user != target.user

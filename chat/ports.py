@@ -1,17 +1,19 @@
 """Ports: what our processes need from the outside, as Protocols. `adapters/` has two of each: the real one and its
 in-memory twin, and `tests/contract/` runs the same tests on both.
 
+The stores are here, the rest in `chat.services`; all of them can be imported from here.
+
 Every method that touches the outside may raise `chat.errors.Unavailable` (transient; nothing or all of it happened).
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from chat.envelopes import Event, Invalidation
+from chat.envelopes import Event
 from chat.models import (
     Chat,
     DeadLetter,
@@ -19,13 +21,47 @@ from chat.models import (
     Grant,
     Head,
     Member,
-    Principal,
     PushToken,
     Receipt,
+    Role,
     Slot,
     User,
     Watermarks,
 )
+from chat.services import (
+    Authenticator,
+    Delivery,
+    Invalidations,
+    JobQueue,
+    Link,
+    Presence,
+    Published,
+    Push,
+    PushSender,
+    RateLimiter,
+)
+
+__all__ = [
+    "Authenticator",
+    "ChatStore",
+    "DeadLetterStore",
+    "Delivery",
+    "DeviceStore",
+    "GrantStore",
+    "Inserted",
+    "Invalidations",
+    "JobQueue",
+    "Link",
+    "MessageStore",
+    "Presence",
+    "Published",
+    "Push",
+    "PushSender",
+    "PushTokenStore",
+    "RateLimiter",
+    "ReceiptStore",
+    "UserStore",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +104,7 @@ class MessageStore(Protocol):
         ...
 
     async def latest(self, chats: Sequence[str]) -> dict[str, Event]:
-        """The newest event of type `message` per chat (for chat lists); chats without one are absent."""
+        """The newest event of type `message` per chat that is for everybody (for chat lists); chats without one are absent."""
         ...
 
     async def after(self, chat: str, seq: int, limit: int) -> list[Event]:
@@ -91,6 +127,18 @@ class MessageStore(Protocol):
         self, target: str, *, body: object | None, edited_at: datetime | None, deleted_at: datetime | None
     ) -> None:
         """Change what history shows of a message after an edit (new body) or a delete (no body)."""
+        ...
+
+    async def hide(self, target: str, user: str) -> None:
+        """Note that `user` does not want to see a message any more; twice is as once."""
+        ...
+
+    async def pin(self, target: str, *, at: datetime, pinned: bool) -> None:
+        """Pin or unpin a message. Repeated or late it is harmless: the newest `at` decides, and what is deleted is not pinned."""
+        ...
+
+    async def pinned(self, chat: str, limit: int) -> list[Event]:
+        """The messages of a chat that are pinned, the last pinned first."""
         ...
 
     async def push_pending(self, *, older_than: datetime, limit: int) -> list[str]:
@@ -132,6 +180,14 @@ class ChatStore(Protocol):
         """Raise the cached `last_*` of chats."""
         ...
 
+    async def rename(self, chat: str, title: str | None) -> bool:
+        """Give a chat another title. False if there is no such chat."""
+        ...
+
+    async def set_role(self, chat: str, user: str, role: Role) -> bool:
+        """Give a present member another role. False if there is none."""
+        ...
+
     async def member(self, chat: str, user: str) -> Member | None:
         """The membership, also one that has ended (`left_at`); None if there never was one."""
         ...
@@ -158,6 +214,25 @@ class ChatStore(Protocol):
 
     async def remove_member(self, chat: str, user: str, at: datetime) -> bool:
         """End a membership. False if there was no present one."""
+        ...
+
+    async def set_hides_seen(self, user: str, *, hides: bool) -> list[str]:
+        """Note in every membership of a user, also in ended ones, whether they hide what they have seen; the chats they are in now."""
+        ...
+
+    async def reached(self, chat: str, seq: int) -> tuple[int, int]:
+        """How many of the present people who joined before `seq` have received it, and how many show that they have seen it.
+
+        Devices read nothing, and are not counted.
+        """
+        ...
+
+    async def scan(self, *, after: tuple[str, str] = ("", ""), limit: int) -> list[Member]:
+        """Every membership of every chat, also ended ones, by (chat, user), from behind `after`."""
+        ...
+
+    async def correct(self, was: Member, now: Member) -> bool:
+        """Set watermarks and `hides_seen` of a membership to those of `now`, if they are still those of `was`; else False."""
         ...
 
     async def raise_watermarks(self, moves: Sequence[Watermarks]) -> None:
@@ -190,6 +265,14 @@ class UserStore(Protocol):
 
     async def existing(self, ids: Sequence[str]) -> set[str]:
         """Those of the ids that are users who are not disabled."""
+        ...
+
+    async def set_hides_seen(self, user: str, *, hides: bool) -> bool:
+        """Note whether a user hides what they have seen. False if there is no such user."""
+        ...
+
+    async def hiding(self, ids: Sequence[str]) -> set[str]:
+        """Those of the ids that hide what they have seen."""
         ...
 
 
@@ -262,163 +345,4 @@ class DeadLetterStore(Protocol):
 
     async def page(self, *, after: str = "", limit: int = 50) -> list[DeadLetter]:
         """Letters by id."""
-        ...
-
-
-class Presence(Protocol):
-    """Who is connected, as far as known. It may be lost: then everybody looks away, and pushes are sent that were not needed."""
-
-    async def replace(self, broker: str, online: Mapping[str, int]) -> None:
-        """A broker (re)starts or repairs its table: everybody it holds, with their number of connections."""
-        ...
-
-    async def update(self, broker: str, changes: Mapping[str, int]) -> None:
-        """Principals whose number of connections changed; 0 means gone."""
-        ...
-
-    async def heartbeat(self, broker: str) -> bool:
-        """The broker's table is valid for another 30 s. False: it is not whole (Valkey was emptied, beats were missed): `replace` it."""
-        ...
-
-    async def online(self, users: Sequence[str]) -> set[str]:
-        """Those who are connected to any broker that still beats."""
-        ...
-
-
-class Invalidations(Protocol):
-    """Cut cached decisions at once, in every process."""
-
-    async def publish(self, message: Invalidation) -> None:
-        """Tell everybody. Losing it is allowed: caches have their own sweep."""
-        ...
-
-    def listen(self) -> AsyncIterator[Invalidation | None]:
-        """Messages as they come; None whenever some may have been missed (connected, reconnected): check everything."""
-        ...
-
-
-class RateLimiter(Protocol):
-    """Token buckets shared by processes."""
-
-    async def take(self, key: str, *, rate: float, burst: float, cost: float = 1.0) -> float:
-        """Take from the bucket `key` (refilled at `rate` per second up to `burst`); 0.0 if granted, else seconds to wait."""
-        ...
-
-
-class JobQueue(Protocol):
-    """Background work. Losing a job is allowed: sweepers find what was not done."""
-
-    async def enqueue(self, name: str, *args: str, queue: str) -> None:
-        """Send a job by name (`chat.jobs`) with ids as arguments."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Push:
-    """One notification for one installation."""
-
-    token: PushToken
-    title: str
-    text: str | None
-    data: Mapping[str, str]
-    collapse_key: str
-
-
-class PushSender(Protocol):
-    """Hands one push to its provider. Synchronous: workers call it from a process of their own."""
-
-    def send(self, push: Push) -> None:
-        """Deliver to the provider.
-
-        Raises:
-            PushTokenDead, PushRejected, PushRetry: see `chat.pushes`.
-        """
-        ...
-
-
-@dataclass(slots=True)
-class Delivery:
-    """A message that came in on a link and waits to be settled.
-
-    Attributes:
-        properties: MQTT 5 user properties, last one wins.
-        settle: answer the broker's publish: `settle(reason_code, reason, code)`; with 0x00 the message is done, with a code of
-            0x80 or above it is refused and the publisher is told `code` and `reason`. A QoS 0 delivery ignores it.
-    """
-
-    topic: str
-    payload: bytes
-    qos: int
-    settle: Callable[[int, str | None, str | None], None]
-    content_type: str | None = None
-    properties: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Published:
-    """The broker's answer to a publish; `code` and `reason` come from whoever refused it."""
-
-    reason_code: int
-    reason: str | None = None
-    code: str | None = None
-
-
-class Link(Protocol):
-    """A service's connection to the broker: MQTT 5, QoS 1, settled by hand, reconnecting by itself."""
-
-    def publish(
-        self,
-        topic: str,
-        payload: bytes,
-        *,
-        qos: int = 1,
-        retain: bool = False,
-        content_type: str | None = None,
-        properties: Mapping[str, str] | None = None,
-    ) -> Awaitable[Published]:
-        """Send one message; the answer comes with the broker's PUBACK (at once for QoS 0).
-
-        Raises:
-            Unavailable: the connection is down, or went down before the answer (the message may have been taken).
-        """
-        ...
-
-    async def run(self, filters: Sequence[str], receive: Callable[[list[Delivery]], None]) -> None:
-        """Stay connected, subscribe to `filters`, and hand over what arrives, one list per read, until cancelled."""
-        ...
-
-    @property
-    def connected(self) -> bool:
-        """Whether the link is up now."""
-        ...
-
-
-class Authenticator(Protocol):
-    """Tells who a connection is. Behind it: tokens, device secrets, service secrets, client certificates."""
-
-    async def welcome(self, ids: Collection[str]) -> set[str]:
-        """Those principals who are still let in at all: they exist and are not disabled. One query per kind.
-
-        Raises:
-            Unavailable: it can't be found out now.
-        """
-        ...
-
-    async def certified(self, name: str, password: bytes | None) -> Principal:
-        """The principal that a verified client certificate names: a device or service by that alone, a user with the
-        access token of a sign-in as well.
-
-        Raises:
-            Unauthenticated: it names nobody, somebody who is disabled, or a user without a token.
-            Unavailable: it can't be found out now (which denies as well).
-        """
-        ...
-
-    async def authenticate(self, username: str | None, password: bytes | None) -> Principal:
-        """The principal that the credentials prove.
-
-        Raises:
-            Unauthenticated: they prove nothing.
-            Unavailable: it can't be found out now (which denies as well).
-        """
         ...

@@ -7,7 +7,7 @@
 | `chats/{chat}/ack/{user}` | that member: `{"delivered": seq}` or `{"seen": seq}` | the bridge | 1 |
 | `chats/{chat}/receipts` | the bridge: watermark changes, coalesced | members | 1 |
 | `chats/{chat}/typing/{user}` | that member | members, as `chats/{chat}/typing/+` | 0 |
-| `users/{user}/inbox` | the bridge: invitations, rejections, sync pages, resets | that user | 1 |
+| `users/{user}/inbox` | the bridge: invitations, rejections, sync pages, resets, events and receipts for that user alone | that user | 1 |
 | `users/{user}/sync` | that user: cursors | the bridge | 1 |
 | `users/{user}/presence` | the broker, retained | people who share a chat with them | 0 |
 | `devices/{device}/telemetry/#` | that device | its owners, services | 0, 1 |

@@ -19,6 +19,7 @@ from chat.envelopes import (
     Delivered,
     DeliveredMark,
     Event,
+    Forwarded,
     Invitation,
     Mark,
     ReceiptUpdate,
@@ -28,6 +29,7 @@ from chat.envelopes import (
     SyncDone,
     SyncPage,
     SyncRequest,
+    System,
 )
 
 CHAT = "g-3f2a9d0c5b7e4f1a8c6d2e0b9a7f5c31"
@@ -41,7 +43,7 @@ _EVENT = Event(
 # Message name -> (summary, struct, examples by name). Structs without default values are written as they travel.
 ENVELOPES: dict[str, tuple[str, type[msgspec.Struct], dict[str, msgspec.Struct]]] = {
     "Send": (
-        "A new message, or an edit, a deletion or a reaction",
+        "A new message or a forwarded one, or something about a message: edit, delete (for everyone), hide (for oneself), reaction, pin, unpin",
         Send,
         {
             "text": Send(id=_ID, body=Body(text="안녕하세요, 하늘님")),
@@ -53,7 +55,11 @@ ENVELOPES: dict[str, tuple[str, type[msgspec.Struct], dict[str, msgspec.Struct]]
             "expiring": Send(id=_OTHER_ID, body=Body(text="한 시간 뒤에 사라져요"), expires_in=3600),
             "edit": Send(id=_OTHER_ID, type="edit", target=_ID, body=Body(text="안녕하세요, 하늘 님")),
             "delete": Send(id=_OTHER_ID, type="delete", target=_ID),
+            "hide": Send(id=_OTHER_ID, type="hide", target=_ID),
             "reaction": Send(id=_OTHER_ID, type="reaction", target=_ID, body=Body(emoji="👍🏽")),
+            "forward": Send(id=_OTHER_ID, type="forward", target=_ID),
+            "pin": Send(id=_OTHER_ID, type="pin", target=_ID),
+            "unpin": Send(id=_OTHER_ID, type="unpin", target=_ID),
         },
     ),
     "Event": (
@@ -68,6 +74,17 @@ ENVELOPES: dict[str, tuple[str, type[msgspec.Struct], dict[str, msgspec.Struct]]
                 n=7,
                 sender="dev-livingroom",
                 body=Body(data="21.5", content_type="text/plain"),
+            ),
+            "forwarded": replace(_EVENT, id=_OTHER_ID, forwarded=Forwarded(_ID, "cho", _AT)),
+            "system": Event(
+                type="system",
+                id=_OTHER_ID,
+                chat=CHAT,
+                seq=9,
+                n=7,
+                sender="svc-api",
+                at=_AT,
+                system=System("joined", "haneul", ["cho"], role="member"),
             ),
             "void": Event(type="void", id=_OTHER_ID, chat=CHAT, seq=9, n=7, sender="svc-bridge", at=_AT),
         },

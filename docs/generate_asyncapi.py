@@ -27,6 +27,9 @@ from docs.asyncapi_messages import CHAT, ENVELOPES, OTHERS
 
 TARGET = Path(__file__).with_name("asyncapi.yaml")
 VERSION = "0.1.0"
+INTERNAL = ("only", "hidden_by")
+"""Fields of an event that the store keeps and nobody receives."""
+
 MAX_QOS = 1
 """What the broker grants today; the table says what the contract allows."""
 
@@ -47,7 +50,10 @@ _CHANNELS: dict[str, tuple[str, tuple[str, ...]]] = {
     "chats/{chat}/ack/{user}": ("chatAck", ("Ack",)),
     "chats/{chat}/receipts": ("chatReceipts", ("ReceiptUpdate",)),
     "chats/{chat}/typing/{user}": ("chatTyping", ("Typing",)),
-    "users/{user}/inbox": ("userInbox", ("Invitation", "Reject", "SyncPage", "Reset", "SyncDone")),
+    "users/{user}/inbox": (
+        "userInbox",
+        ("Invitation", "Reject", "SyncPage", "Reset", "SyncDone", "Event", "ReceiptUpdate"),
+    ),
     "users/{user}/sync": ("userSync", ("SyncRequest",)),
     "users/{user}/presence": ("userPresence", ("PresenceState",)),
     "devices/{device}/telemetry/{rest}": ("deviceTelemetry", ("Plain",)),
@@ -227,10 +233,20 @@ def _schemas() -> dict[str, Any]:
     structs = [struct for _, struct, _ in ENVELOPES.values()]
     _, found = msgspec.json.schema_components(structs, ref_template="#/components/schemas/{name}")
     schemas = {name: _draft7(schema) for name, schema in found.items()}
+    for internal in INTERNAL:
+        schemas["Event"]["properties"].pop(internal)
+    _of_clients(schemas["Send"]["properties"])
     for struct in structs:
         _add_constants(schemas[struct.__name__], struct)
     schemas |= {name: schema for name, (_, _, schema, _) in OTHERS.items()}
     return dict(sorted(schemas.items()))
+
+
+def _of_clients(properties: dict[str, Any]) -> None:
+    """What clients may send, without what only our services do."""
+    properties.pop("system")
+    choice = properties["type"].pop("anyOf")
+    properties["type"] = choice[0] | properties["type"]
 
 
 def _add_constants(schema: dict[str, Any], struct: type[msgspec.Struct]) -> None:

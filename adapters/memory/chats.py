@@ -6,7 +6,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from adapters.memory.records import copied, to_ms
-from chat.models import Chat, Head, Member, Watermarks
+from chat.ids import is_device
+from chat.models import Chat, Head, Member, Role, Watermarks
+
+CORRECTED = ("delivered_seq", "seen_seq", "seen_n", "hides_seen")
+"""Fields that `correct` compares and sets."""
 
 
 class MemoryChats:
@@ -42,6 +46,21 @@ class MemoryChats:
                 chat.last_seq = max(chat.last_seq, head.seq)
                 chat.last_n = max(chat.last_n, head.n)
                 chat.last_at = to_ms(at) if chat.last_at is None else max(chat.last_at, to_ms(at))
+
+    async def rename(self, chat: str, title: str | None) -> bool:
+        """See `ChatStore.rename`."""
+        if chat not in self._chats:
+            return False
+        self._chats[chat].title = title
+        return True
+
+    async def set_role(self, chat: str, user: str, role: Role) -> bool:
+        """See `ChatStore.set_role`."""
+        member = self._present(chat, user)
+        if member is None:
+            return False
+        member.role = role
+        return True
 
     async def member(self, chat: str, user: str) -> Member | None:
         """See `ChatStore.member`."""
@@ -91,6 +110,37 @@ class MemoryChats:
         if member is None:
             return False
         member.left_at = to_ms(at)
+        return True
+
+    async def set_hides_seen(self, user: str, *, hides: bool) -> list[str]:
+        """See `ChatStore.set_hides_seen`."""
+        mine = [member for member in self._members.values() if member.user == user]
+        for member in mine:
+            member.hides_seen = hides
+        return sorted(member.chat for member in mine if member.left_at is None)
+
+    async def reached(self, chat: str, seq: int) -> tuple[int, int]:
+        """See `ChatStore.reached`."""
+        people = [
+            member
+            for member in self._members.values()
+            if member.chat == chat and member.left_at is None and member.joined_seq < seq and not is_device(member.user)
+        ]
+        delivered = sum(max(member.delivered_seq, member.seen_seq) >= seq for member in people)
+        return delivered, sum(member.seen_seq >= seq and not member.hides_seen for member in people)
+
+    async def scan(self, *, after: tuple[str, str] = ("", ""), limit: int) -> list[Member]:
+        """See `ChatStore.scan`."""
+        keys = sorted(key for key in self._members if key > after)
+        return [copied(self._members[key]) for key in keys[: max(0, limit)]]
+
+    async def correct(self, was: Member, now: Member) -> bool:
+        """See `ChatStore.correct`."""
+        row = self._members.get((was.chat, was.user))
+        if row is None or any(getattr(row, name) != getattr(was, name) for name in CORRECTED):
+            return False
+        for name in CORRECTED:
+            setattr(row, name, getattr(now, name))
         return True
 
     async def raise_watermarks(self, moves: Sequence[Watermarks]) -> None:

@@ -23,6 +23,7 @@ class MemoryMessages:
         self._slots: defaultdict[str, dict[int, str]] = defaultdict(dict)
         self._seqs: defaultdict[str, list[int]] = defaultdict(list)  # sorted
         self._push: dict[str, datetime] = {}
+        self._pins: dict[str, datetime] = {}
 
     async def insert(self, events: Sequence[Event], *, push: frozenset[str] = frozenset()) -> list[Inserted]:
         """See `MessageStore.insert`."""
@@ -70,7 +71,7 @@ class MemoryMessages:
         for chat in chats:
             for seq in reversed(self._seqs.get(chat, [])):
                 event = self._at(chat, seq)
-                if event.type == "message":
+                if event.type == "message" and event.only is None:
                     newest[chat] = _shown(event)
                     break
         return newest
@@ -114,6 +115,25 @@ class MemoryMessages:
                 event.body = deepcopy(body)
                 event.edited_at = to_ms(edited_at)
 
+    async def hide(self, target: str, user: str) -> None:
+        """See `MessageStore.hide`."""
+        event = self._events.get(target)
+        if event is not None and user not in event.hidden_by:
+            event.hidden_by = [*event.hidden_by, user]
+
+    async def pin(self, target: str, *, at: datetime, pinned: bool) -> None:
+        """See `MessageStore.pin`."""
+        event, moment = self._events.get(target), to_ms(at)
+        if event is not None and event.deleted_at is None and moment >= self._pins.get(target, moment):
+            self._pins[target] = moment
+            event.pinned_at = moment if pinned else None
+
+    async def pinned(self, chat: str, limit: int) -> list[Event]:
+        """See `MessageStore.pinned`."""
+        found = [e for e in self._many(chat, self._seqs.get(chat, [])) if e.pinned_at is not None]
+        newest = sorted(found, key=lambda event: (event.pinned_at, event.seq), reverse=True)
+        return newest[: max(0, limit)]
+
     async def push_pending(self, *, older_than: datetime, limit: int) -> list[str]:
         """See `MessageStore.push_pending`."""
         old = sorted((at, id_) for id_, at in self._push.items() if at < to_ms(older_than))
@@ -148,6 +168,7 @@ class MemoryMessages:
 def _erase(event: Event, at: datetime) -> None:
     event.deleted_at = at
     event.body = None
+    event.pinned_at = None
     event.expires_at = None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 MAX_BUCKETS = 100_000
 """The bucket that was used longest ago is forgotten first: full again, most likely."""
@@ -34,13 +34,31 @@ class MemoryRateLimiter:
             raise ValueError(f"rate, burst and cost are above 0, not {rate}, {burst}, {cost}")
         if cost > burst:
             return math.inf
+        tokens = self._tokens(key, rate, burst)
+        granted = tokens >= cost
+        self._keep(key, tokens - cost if granted else tokens)
+        return 0.0 if granted else (cost - tokens) / rate
+
+    async def spend(self, costs: Mapping[str, float], *, rate: float, burst: float) -> dict[str, float]:
+        """See `RateLimiter.spend`.
+
+        Raises:
+            ValueError: rate, burst or a cost is not above 0.
+        """
+        if min(rate, burst, *costs.values()) <= 0:
+            raise ValueError(f"rate, burst and costs are above 0, not {rate}, {burst}, {dict(costs)}")
+        left = {key: max(-burst, self._tokens(key, rate, burst) - cost) for key, cost in costs.items()}
+        for key, tokens in left.items():
+            self._keep(key, tokens)
+        return left
+
+    def _tokens(self, key: str, rate: float, burst: float) -> float:
         now = self._clock()
         tokens, at = self._buckets.get(key, (burst, now))
-        tokens = min(burst, tokens + max(0.0, now - at) * rate)
-        granted = tokens >= cost
-        wait = 0.0 if granted else (cost - tokens) / rate
-        self._buckets[key] = (tokens - cost if granted else tokens, now)
+        return min(burst, tokens + max(0.0, now - at) * rate)
+
+    def _keep(self, key: str, tokens: float) -> None:
+        self._buckets[key] = (tokens, self._clock())
         self._buckets.move_to_end(key)
         if len(self._buckets) > self._max_buckets:
             self._buckets.popitem(last=False)
-        return wait

@@ -29,6 +29,17 @@ class MemoryUsers:
         """See `UserStore.existing`."""
         return {id_ for id_ in ids if id_ in self._users and not self._users[id_].disabled}
 
+    async def set_hides_seen(self, user: str, *, hides: bool) -> bool:
+        """See `UserStore.set_hides_seen`."""
+        if user not in self._users:
+            return False
+        self._users[user].hides_seen = hides
+        return True
+
+    async def hiding(self, ids: Sequence[str]) -> set[str]:
+        """See `UserStore.hiding`."""
+        return {id_ for id_ in ids if id_ in self._users and self._users[id_].hides_seen}
+
 
 class MemoryDevices:
     """Devices by id."""

@@ -23,6 +23,7 @@ No index but `_id`: chats are found by id, through memberships.
 | `left_at` | date? | absent while the membership lasts |
 | `delivered_seq`, `seen_seq`, `seen_n` | int | watermarks: written with `$max` only (P6) |
 | `muted_until` | date? | |
+| `hides_seen` | bool? | as `users.hides_seen`; absent: no |
 
 | index | for |
 |---|---|
@@ -32,6 +33,7 @@ No index but `_id`: chats are found by id, through memberships.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
@@ -41,6 +43,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import DuplicateKeyError
 
 from adapters.mongo.client import OPERATION_MS, Database, Document, fetch, translate
+from chat.ids import DEVICE_PREFIX
 from chat.models import Chat, ChatKind, Head, Member, Role, Watermarks
 
 CHATS = "chats"
@@ -51,6 +54,7 @@ MEMBER_INDEXES = [
 ]
 
 _PRESENT: Document = {"left_at": None}
+_A_DEVICE = re.compile(f"^{re.escape(DEVICE_PREFIX)}")
 
 PAIRS_PER_QUERY = 50_000
 """Keeps a sweep's query far below the 16 MiB that a command may have; a broker holds fewer than that in one sweep."""
@@ -114,6 +118,19 @@ class MongoChats:
             await self._chats.bulk_write(changes, ordered=False)
 
     @translate
+    async def rename(self, chat: str, title: str | None) -> bool:
+        """See `ChatStore.rename`."""
+        change = {"$unset": {"title": ""}} if title is None else {"$set": {"title": title}}
+        result = await self._chats.update_one({"_id": chat}, change)
+        return bool(result.matched_count)
+
+    @translate
+    async def set_role(self, chat: str, user: str, role: Role) -> bool:
+        """See `ChatStore.set_role`."""
+        result = await self._members.update_one({"_id": _key(chat, user), **_PRESENT}, {"$set": {"role": role.value}})
+        return bool(result.matched_count)
+
+    @translate
     async def member(self, chat: str, user: str) -> Member | None:
         """See `ChatStore.member`."""
         document = await self._members.find_one({"_id": _key(chat, user)})
@@ -157,7 +174,8 @@ class MongoChats:
         """See `ChatStore.add_member`."""
         document = _from_member(member)
         document.pop("left_at", None)
-        renewed = {name: document[name] for name in ("role", "joined_at", "joined_seq")}
+        renewed: Document = {name: document[name] for name in ("role", "joined_at", "joined_seq")}
+        renewed["hides_seen"] = member.hides_seen
         unset = {"left_at": ""}
         if "muted_until" in document:
             renewed["muted_until"] = document["muted_until"]
@@ -178,6 +196,52 @@ class MongoChats:
         """See `ChatStore.remove_member`."""
         result = await self._members.update_one({"_id": _key(chat, user), **_PRESENT}, {"$set": {"left_at": at}})
         return bool(result.matched_count)
+
+    @translate
+    async def set_hides_seen(self, user: str, *, hides: bool) -> list[str]:
+        """See `ChatStore.set_hides_seen`."""
+        await self._members.update_many({"user_id": user}, {"$set": {"hides_seen": hides}})
+        mine = await fetch(
+            self._members, {"user_id": user, **_PRESENT}, {"_id": 0, "chat_id": 1}, sort=[("chat_id", ASCENDING)]
+        )
+        return [document["chat_id"] for document in mine]
+
+    @translate
+    async def reached(self, chat: str, seq: int) -> tuple[int, int]:
+        """See `ChatStore.reached`: one pass over the members of the chat, counted by the database."""
+        has = {"$gte": [{"$max": ["$delivered_seq", "$seen_seq"]}, seq]}
+        shows = {"$and": [{"$gte": ["$seen_seq", seq]}, {"$ne": ["$hides_seen", True]}]}
+        people = {"chat_id": chat, "user_id": {"$not": _A_DEVICE}, "joined_seq": {"$lt": seq}, **_PRESENT}
+        cursor = await self._members.aggregate(
+            [
+                {"$match": people},
+                {
+                    "$group": {
+                        "_id": None,
+                        "delivered": {"$sum": {"$cond": [has, 1, 0]}},
+                        "seen": {"$sum": {"$cond": [shows, 1, 0]}},
+                    }
+                },
+            ]
+        )
+        counts = await cursor.to_list()
+        return (int(counts[0]["delivered"]), int(counts[0]["seen"])) if counts else (0, 0)
+
+    @translate
+    async def scan(self, *, after: tuple[str, str] = ("", ""), limit: int) -> list[Member]:
+        """See `ChatStore.scan`."""
+        chat, user = after
+        query = {"$or": [{"chat_id": chat, "user_id": {"$gt": user}}, {"chat_id": {"$gt": chat}}]}
+        order = [("chat_id", ASCENDING), ("user_id", ASCENDING)]
+        return [_to_member(document) for document in await fetch(self._members, query, sort=order, limit=limit)]
+
+    @translate
+    async def correct(self, was: Member, now: Member) -> bool:
+        """See `ChatStore.correct`: one conditional update."""
+        query: Document = {"_id": _key(was.chat, was.user), **_watermarks_of(was)}
+        query["hides_seen"] = True if was.hides_seen else {"$ne": True}
+        change = {"$set": {**_watermarks_of(now), "hides_seen": now.hides_seen}}
+        return bool((await self._members.update_one(query, change)).matched_count)
 
     @translate
     async def raise_watermarks(self, moves: Sequence[Watermarks]) -> None:
@@ -201,6 +265,10 @@ class MongoChats:
 
 def _key(chat: str, user: str) -> str:
     return f"{chat}/{user}"
+
+
+def _watermarks_of(member: Member) -> Document:
+    return {"delivered_seq": member.delivered_seq, "seen_seq": member.seen_seq, "seen_n": member.seen_n}
 
 
 def _from_chat(chat: Chat) -> Document:
@@ -248,6 +316,8 @@ def _from_member(member: Member) -> Document:
         document["left_at"] = member.left_at
     if member.muted_until is not None:
         document["muted_until"] = member.muted_until
+    if member.hides_seen:
+        document["hides_seen"] = True
     return document
 
 
@@ -263,4 +333,5 @@ def _to_member(document: Document) -> Member:
         seen_seq=int(document["seen_seq"]),
         seen_n=int(document["seen_n"]),
         muted_until=document.get("muted_until"),
+        hides_seen=document.get("hides_seen", False),
     )

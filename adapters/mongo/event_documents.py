@@ -15,7 +15,7 @@ import msgspec
 
 from adapters.mongo.client import Document
 from adapters.storable import json_text
-from chat.envelopes import Attachment, Body, Event
+from chat.events import Attachment, Body, Event, Forwarded, System
 
 
 def to_document(event: Event, *, push: bool) -> Document:
@@ -53,9 +53,20 @@ def to_document(event: Event, *, push: bool) -> Document:
         document["deleted_at"] = event.deleted_at
     if event.trace_id is not None:
         document["trace_id"] = event.trace_id
+    _add_rare(document, event)
     if push:
         document["push"] = event.at
     return document
+
+
+def _add_rare(document: Document, event: Event) -> None:
+    """What few events have."""
+    if event.only is not None:
+        document["only"] = event.only
+    if event.forwarded is not None:
+        document["forwarded"] = msgspec.structs.asdict(event.forwarded)
+    if event.system is not None:
+        document["system"] = msgspec.to_builtins(event.system)
 
 
 def to_body(body: Body) -> Document:
@@ -89,8 +100,10 @@ def to_event(document: Document) -> Event:
     body = document.get("body")
     expires_at = document.get("expires_at")
     deleted_at = document.get("deleted_at")
+    pinned_at = document.get("pinned_at")
+    forwarded, system = document.get("forwarded"), document.get("system")
     if expires_at is not None and expires_at <= datetime.now(UTC):
-        deleted_at, expires_at, body = expires_at, None, None
+        deleted_at, expires_at, body, pinned_at = expires_at, None, None, None
     return Event(
         type=document["type"],
         id=document["_id"],
@@ -107,6 +120,11 @@ def to_event(document: Document) -> Event:
         edited_at=document.get("edited_at"),
         deleted_at=deleted_at,
         trace_id=document.get("trace_id"),
+        forwarded=None if forwarded is None else Forwarded(**forwarded),
+        system=None if system is None else System(**system),
+        pinned_at=pinned_at,
+        only=document.get("only"),
+        hidden_by=document.get("hidden_by", []),
     )
 
 

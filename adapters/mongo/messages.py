@@ -6,16 +6,21 @@
 | `chat_id` | string | its chat |
 | `seq` | int | its place in the chat, dense from 1 |
 | `n` | int | how many messages the chat held with it |
-| `type` | string | `message`, `edit`, `delete`, `reaction`, `system`, `void` |
+| `type` | string | `message`, `edit`, `delete`, `hide`, `reaction`, `pin`, `unpin`, `system`, `void` |
 | `sender_id` | string | user, device or service |
 | `created_at` | date | when the server stored it |
 | `body` | object? | `text` · `attachment` {`url`, `content_type`, `size`?, `name`?} · `data` (text) or `data_json` (JSON as text) with `content_type`?, `encoding`? · `cipher` · `emoji` |
-| `target` | string? | the message that an edit, delete or reaction is about |
+| `target` | string? | the message that an edit, delete, hide, reaction, pin or unpin is about |
 | `reply_to` | string? | the message that it answers |
 | `mentions` | [string]? | user ids |
 | `edited_at`, `deleted_at` | date? | when an edit changed, or a delete took away, `body` |
 | `expires_at` | date? | when `body` is to be erased; gone once it is |
 | `push` | date? | push mark, = `created_at`: members who are away have not been pushed to yet |
+| `only` | string? | the user who alone may see it; everybody else is shown a `void` (`chat.views`) |
+| `hidden_by` | [string]? | users who have hidden it from themselves |
+| `forwarded` | object? | `id`, `sender`, `at` of the message that was forwarded |
+| `system` | object? | of a `system` event: `what`, `by`, `users`, `title`?, `role`? |
+| `pinned_at`, `pin_at` | date? | pinned since; when it was last pinned or unpinned |
 | `trace_id` | string? | of the request that brought it |
 
 | index | for |
@@ -23,6 +28,7 @@
 | unique `(chat_id, seq)` | P3's fence; head, pages both ways, newest message |
 | `push`, partial: where it exists | the sweep for marks that were left |
 | `expires_at`, partial: where it exists | the sweep for what has expired |
+| `(chat_id, pinned_at)`, partial: where `pinned_at` exists | what is pinned |
 
 Not a TTL index on `expires_at`: deleting a document would open a hole in `seq` (a client would heal a gap that nobody can fill), and
 deleting the newest one would give its `seq` away a second time. Not `(chat_id, created_at)` either, until a query needs it:
@@ -54,6 +60,10 @@ INDEXES = [
     IndexModel([("chat_id", ASCENDING), ("seq", ASCENDING)], unique=True),
     IndexModel([("push", ASCENDING)], partialFilterExpression={"push": {"$exists": True}}),
     IndexModel([("expires_at", ASCENDING)], partialFilterExpression={"expires_at": {"$exists": True}}),
+    IndexModel(
+        [("chat_id", ASCENDING), ("pinned_at", DESCENDING), ("seq", DESCENDING)],
+        partialFilterExpression={"pinned_at": {"$exists": True}},
+    ),
 ]
 
 # How long to wait for an event of another writer, whose id is taken, to reach the majority. Seconds.
@@ -151,7 +161,7 @@ class MongoMessages:
         """See `MessageStore.latest`. Per chat it reads backwards over what came after the newest message (edits, reactions)."""
         if not chats:
             return {}
-        newest = [{"$match": {"type": "message"}}, {"$sort": {"seq": DESCENDING}}, {"$limit": 1}]
+        newest = [{"$match": {"type": "message", "only": None}}, {"$sort": {"seq": DESCENDING}}, {"$limit": 1}]
         cursor = await self._messages.database.aggregate(
             [
                 {"$documents": [{"chat": chat} for chat in dict.fromkeys(chats)]},
@@ -208,13 +218,35 @@ class MongoMessages:
         """See `MessageStore.rewrite`. Harmless when repeated or late: a delete is final, an edit never undoes a newer one."""
         query: Document = {"_id": target, "deleted_at": None}
         if deleted_at is not None:
-            change = {"$set": {"deleted_at": deleted_at}, "$unset": {"body": "", "expires_at": ""}}
+            change = {"$set": {"deleted_at": deleted_at}, "$unset": {"body": "", "expires_at": "", "pinned_at": ""}}
             await self._messages.update_one(query, change)
         elif edited_at is not None:
             if not isinstance(body, Body):
                 raise TypeError("an edit brings a Body")
             query["$or"] = [{"edited_at": None}, {"edited_at": {"$lte": edited_at}}]
             await self._messages.update_one(query, {"$set": {"body": to_body(body), "edited_at": edited_at}})
+
+    @translate
+    async def hide(self, target: str, user: str) -> None:
+        """See `MessageStore.hide`."""
+        await self._messages.update_one({"_id": target}, {"$addToSet": {"hidden_by": user}})
+
+    @translate
+    async def pin(self, target: str, *, at: datetime, pinned: bool) -> None:
+        """See `MessageStore.pin`."""
+        query: Document = {"_id": target, "deleted_at": None, "$or": [{"pin_at": None}, {"pin_at": {"$lte": at}}]}
+        change: Document = {"$set": {"pin_at": at, "pinned_at": at}}
+        if not pinned:
+            change = {"$set": {"pin_at": at}, "$unset": {"pinned_at": ""}}
+        await self._messages.update_one(query, change)
+
+    @translate
+    async def pinned(self, chat: str, limit: int) -> list[Event]:
+        """See `MessageStore.pinned`."""
+        query = {"chat_id": chat, "pinned_at": {"$exists": True}}
+        newest = [("pinned_at", DESCENDING), ("seq", DESCENDING)]
+        events = [to_event(document) for document in await fetch(self._messages, query, sort=newest, limit=limit)]
+        return [event for event in events if event.pinned_at is not None]
 
     @translate
     async def push_pending(self, *, older_than: datetime, limit: int) -> list[str]:
@@ -244,7 +276,7 @@ class MongoMessages:
             return 0
         result = await self._messages.update_many(
             {"_id": {"$in": ids}, **query},
-            [{"$set": {"deleted_at": "$expires_at"}}, {"$unset": ["body", "expires_at", "push"]}],
+            [{"$set": {"deleted_at": "$expires_at"}}, {"$unset": ["body", "expires_at", "push", "pinned_at"]}],
         )
         return result.modified_count
 

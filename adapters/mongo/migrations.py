@@ -66,4 +66,8 @@ async def _first_indexes(db: Database) -> None:
     await db[push_tokens.COLLECTION].create_indexes(push_tokens.INDEXES)
 
 
-MIGRATIONS = (Migration(1, "first indexes", _first_indexes),)
+async def _pins(db: Database) -> None:
+    await db[messages.COLLECTION].create_indexes(messages.INDEXES)
+
+
+MIGRATIONS = (Migration(1, "first indexes", _first_indexes), Migration(2, "pinned messages", _pins))

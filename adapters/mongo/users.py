@@ -1,7 +1,7 @@
 """Collections `users` and `devices`.
 
-`users`: `_id` handle · `display_name` string · `password_hash` string (argon2id) · `created_at` date · `admin` bool · `disabled` bool.
-No index but `_id`.
+`users`: `_id` handle · `display_name` string · `password_hash` string (argon2id) · `created_at` date · `admin` bool · `disabled` bool ·
+`hides_seen` bool? (absent: no). No index but `_id`.
 
 `devices`: `_id` device id (`dev-…`) · `owner_id` string · `name` string · `secret_hash` string (SHA-256, hex) · `created_at` date ·
 `disabled` bool.
@@ -44,6 +44,7 @@ class MongoUsers:
                     "created_at": user.created_at,
                     "admin": user.admin,
                     "disabled": user.disabled,
+                    "hides_seen": user.hides_seen,
                 }
             )
         except DuplicateKeyError:
@@ -63,7 +64,22 @@ class MongoUsers:
             created_at=document["created_at"],
             admin=document["admin"],
             disabled=document["disabled"],
+            hides_seen=document.get("hides_seen", False),
         )
+
+    @translate
+    async def set_hides_seen(self, user: str, *, hides: bool) -> bool:
+        """See `UserStore.set_hides_seen`."""
+        result = await self._users.update_one({"_id": user}, {"$set": {"hides_seen": hides}})
+        return bool(result.matched_count)
+
+    @translate
+    async def hiding(self, ids: Sequence[str]) -> set[str]:
+        """See `UserStore.hiding`."""
+        if not ids:
+            return set()
+        documents = await fetch(self._users, {"_id": {"$in": list(ids)}, "hides_seen": True}, {"_id": 1})
+        return {document["_id"] for document in documents}
 
     @translate
     async def existing(self, ids: Sequence[str]) -> set[str]:

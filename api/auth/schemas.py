@@ -34,6 +34,7 @@ class Account(msgspec.Struct):
     display_name: str
     admin: bool
     created_at: datetime
+    hides_seen: bool
 
 
 class Tokens(msgspec.Struct):
@@ -51,6 +52,7 @@ ACCOUNT_EXAMPLE = {
     "display_name": "김하늘",
     "admin": False,
     "created_at": "2026-05-04T03:02:01.123000Z",
+    "hides_seen": False,
 }
 TOKENS_EXAMPLE = {
     "access_token": "eyJhbGciOi…",

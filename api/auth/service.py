@@ -138,7 +138,13 @@ class AuthService:
 
 def account(user: User) -> Account:
     """The user without what is secret."""
-    return Account(id=user.id, display_name=user.display_name, admin=user.admin, created_at=user.created_at)
+    return Account(
+        id=user.id,
+        display_name=user.display_name,
+        admin=user.admin,
+        created_at=user.created_at,
+        hides_seen=user.hides_seen,
+    )
 
 
 def _plausible(username: str) -> bool:

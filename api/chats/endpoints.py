@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Response
 
 from api.answers import answer, returns
-from api.chats.schemas import ChatPage, ChatsQuery, ChatView, NewChat
+from api.chats.schemas import ChatPage, ChatsQuery, ChatView, NewChat, NewTitle
 from api.chats.service import ChatService
 from api.deps import Caller, PartsDep
 from api.errors import problems
@@ -64,3 +64,13 @@ async def chats(query: Annotated[ChatsQuery, Query()], caller: Caller, service: 
 async def chat(chat: str, caller: Caller, service: Service) -> Response:
     """As in the list. Code: `unknown_chat`."""
     return answer(await service.get(chat, caller=caller))
+
+
+@router.patch(
+    "/v1/chats/{chat}",
+    summary="Give a group another title",
+    responses={**returns(ChatView, "The chat"), **problems(401, 403, 404, 422)},
+)
+async def rename(chat: str, wish: NewTitle, caller: Caller, service: Service) -> Response:
+    """Who manages it does. Codes: `unknown_chat`, `no_title`, `not_a_manager`."""
+    return answer(await service.rename(chat, wish.title, caller=caller))

@@ -23,6 +23,14 @@ class NewChat(BaseModel):
     members: Annotated[Ids, Field(max_length=500)] = []
 
 
+class NewTitle(BaseModel):
+    """`PATCH /v1/chats/{chat}`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    title: str | None = Field(min_length=1, max_length=128, examples=["주말 등산"], description="null takes it away")
+
+
 class ChatsQuery(BaseModel):
     """`GET /v1/chats`."""
 

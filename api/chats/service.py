@@ -12,8 +12,9 @@ from api.clock import now
 from api.members.announce import Announcer
 from api.members.service import People
 from api.pagination import invalid_cursor, pack, unpack
-from chat.envelopes import Event
-from chat.errors import BadInput, Conflict
+from chat import permissions, views
+from chat.envelopes import Event, System
+from chat.errors import BadInput, Conflict, Forbidden
 from chat.ids import direct_chat_id, new_chat_id
 from chat.models import Chat, ChatKind, Head, Member, Principal, Role
 from chat.ports import ChatStore, MessageStore
@@ -49,7 +50,10 @@ class ChatService:
         if len(others) >= self.max_members:
             raise Conflict(f"a chat has at most {self.max_members} members", code="too_many_members")
         await self.people.check(others, caller=caller.id)
+        hiding = await self.people.users.hiding([caller.id, *others])
         chat, members = _draft(wish, caller.id, others)
+        for member in members:
+            member.hides_seen = member.user in hiding
         created = await self.chats.create(chat, members)
         if created:
             await self.announcer.changed(chat.id, [caller.id, *others])
@@ -67,6 +71,27 @@ class ChatService:
         if not views:
             raise unknown_chat()
         return views[0]
+
+    async def rename(self, chat_id: str, title: str | None, *, caller: Principal) -> ChatView:
+        """Give a group another title; the one that it has already changes nothing.
+
+        Raises:
+            NotFound: `unknown_chat`.
+            Forbidden: `not_a_manager`.
+            BadInput: `no_title` for direct chats.
+        """
+        actor = await present_member(self.chats, chat_id, caller)
+        chat = await self.chats.get(chat_id)
+        if chat is None:
+            raise unknown_chat()
+        if chat.kind is ChatKind.DIRECT:
+            raise BadInput("a direct chat has no title: each of the two sees the other's name", code="no_title")
+        if not permissions.may_rename(actor):
+            raise Forbidden("only the owner and admins of a chat rename it", code="not_a_manager")
+        if chat.title != title:
+            await self.chats.rename(chat_id, title)
+            await self.announcer.tell(chat_id, System("renamed", caller.id, title=title))
+        return await self.get(chat_id, caller=caller)
 
     async def page(self, query: ChatsQuery, *, caller: Principal) -> ChatPage:
         """The caller's chats, the most lately active first.
@@ -153,5 +178,5 @@ def _view(member: Member, chat: Chat, head: Head, last: Event | None, peer: str 
         delivered_seq=max(member.delivered_seq, seen.seq),
         seen_seq=seen.seq,
         unread=unread(last_n=head.n, seen_n=seen.n),
-        last_message=last,
+        last_message=None if last is None else views.seen_by(last, member.user),
     )

@@ -10,8 +10,9 @@ from api.answers import answer, returns
 from api.deps import Caller, PartsDep
 from api.errors import problems
 from api.members.announce import Announcer
-from api.members.schemas import MemberPage, MembersQuery, NewMembers
+from api.members.schemas import MemberPage, MembersQuery, NewMembers, NewRole
 from api.members.service import MemberService, People
+from chat.models import Role
 
 router = APIRouter(tags=["members"])
 
@@ -53,6 +54,16 @@ async def add(chat: str, wish: NewMembers, caller: Caller, service: Service) -> 
     """All of them or, if one is unknown, none. Codes: `unknown_chat`, `unknown_user`, `fixed_members`, `not_a_manager`, `too_many_members`."""
     page, added = await service.add(chat, wish, caller=caller)
     return answer(page, status=201 if added else 200)
+
+
+@router.patch(
+    "/v1/chats/{chat}/members/{user}",
+    summary="Give a member another role",
+    responses={**returns(MemberPage, "The member"), **problems(401, 403, 404)},
+)
+async def set_role(chat: str, user: str, wish: NewRole, caller: Caller, service: Service) -> Response:
+    """The owner does. Codes: `unknown_chat`, `unknown_member`, `fixed_members`, `not_a_manager`."""
+    return answer(await service.set_role(chat, user, Role(wish.role), caller=caller))
 
 
 @router.delete(

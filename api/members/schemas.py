@@ -31,6 +31,14 @@ class NewMembers(BaseModel):
     )
 
 
+class NewRole(BaseModel):
+    """`PATCH /v1/chats/{chat}/members/{user}`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    role: Literal["admin", "member", "reader"]
+
+
 class MembersQuery(BaseModel):
     """`GET /v1/chats/{chat}/members`."""
 

@@ -14,7 +14,8 @@ from api.access import present_member, unknown_chat
 from api.clock import now
 from api.members.announce import Announcer
 from api.members.schemas import MemberPage, MembersQuery, NewMembers, view
-from chat import permissions
+from chat import permissions, privacy
+from chat.envelopes import System
 from chat.errors import Conflict, Forbidden, NotFound
 from chat.ids import is_device, is_principal, is_service
 from chat.models import Chat, ChatKind, Member, Principal, Role
@@ -46,6 +47,11 @@ class People:
             raise NotFound(f"no such user, or device of yours: {shown}", code="unknown_user")
 
 
+def unknown_member() -> NotFound:
+    """The one answer for who is not in the chat, and for who is not at all."""
+    return NotFound("there is no such member", code="unknown_member")
+
+
 @dataclass(frozen=True, slots=True)
 class MemberService:
     """The decisions of `/v1/chats/{chat}/members`."""
@@ -62,9 +68,9 @@ class MemberService:
         Raises:
             NotFound: `unknown_chat`.
         """
-        await present_member(self.chats, chat, caller)
+        me = await present_member(self.chats, chat, caller)
         found = await self.chats.members(chat, after=query.after, limit=query.limit + 1)
-        items = [view(member) for member in found[: query.limit]]
+        items = [view(member) for member in privacy.shown_to(caller.id, [me, *found[: query.limit]])[1:]]
         return MemberPage(items=items, next=items[-1].user if len(found) > query.limit else None)
 
     async def add(self, chat_id: str, wish: NewMembers, *, caller: Principal) -> tuple[MemberPage, bool]:
@@ -93,8 +99,13 @@ class MemberService:
         if added:
             await self.announcer.changed(chat_id, added)
             await self.announcer.invite(chat, added, by=caller.id)
-        rows = await asyncio.gather(*(self.chats.member(chat_id, id_) for id_ in ids))
-        return MemberPage(items=[view(row) for row in rows if row is not None], next=None), bool(added)
+            await self.announcer.tell(chat_id, System("joined", caller.id, added, role=wish.role))
+        rows = [
+            row for row in await asyncio.gather(*(self.chats.member(chat_id, id_) for id_ in ids)) if row is not None
+        ]
+        return MemberPage(
+            items=[view(row) for row in privacy.shown_to(caller.id, [actor, *rows])[1:]], next=None
+        ), bool(added)
 
     async def remove(self, chat_id: str, user: str, *, caller: Principal) -> None:
         """Take a member out, or leave.
@@ -105,19 +116,44 @@ class MemberService:
         """
         actor = await present_member(self.chats, chat_id, caller)
         await self._group(chat_id)
-        target = await self.chats.member(chat_id, user) if is_principal(user) else None
-        if target is None or target.left_at is not None:
-            raise NotFound("there is no such member", code="unknown_member")
+        target = await self._present(chat_id, user)
         if not permissions.may_remove(actor, target):
             raise Forbidden(
                 "only the owner and admins remove others, and nobody removes the owner", code="not_a_manager"
             )
         await self.chats.remove_member(chat_id, user, now())
         await self.announcer.changed(chat_id, [user])
+        await self.announcer.tell(chat_id, System("left", caller.id, [user]))
+
+    async def set_role(self, chat_id: str, user: str, role: Role, *, caller: Principal) -> MemberPage:
+        """Give a member another role; the one that they have already changes nothing.
+
+        Raises:
+            NotFound: `unknown_chat`, `unknown_member`.
+            Forbidden: `fixed_members`, `not_a_manager`.
+        """
+        actor = await present_member(self.chats, chat_id, caller)
+        await self._group(chat_id)
+        target = await self._present(chat_id, user)
+        if not permissions.may_set_role(actor, target):
+            raise Forbidden("only the owner gives roles, and keeps their own", code="not_a_manager")
+        if target.role is not role:
+            if not await self.chats.set_role(chat_id, user, role):
+                raise unknown_member()
+            await self.announcer.changed(chat_id, [user])
+            await self.announcer.tell(chat_id, System("role", caller.id, [user], role=role.value))
+        target.role = role
+        return MemberPage(items=[view(row) for row in privacy.shown_to(caller.id, [actor, target])[1:]], next=None)
+
+    async def _present(self, chat_id: str, user: str) -> Member:
+        target = await self.chats.member(chat_id, user) if is_principal(user) else None
+        if target is None or target.left_at is not None:
+            raise unknown_member()
+        return target
 
     async def _add(self, chat: str, user: str, role: Role) -> bool:
         """Who joins starts with nothing unread: watermarks at the newest event, which the history before it does not change."""
-        head = await self.messages.head(chat)
+        head, hiding = await asyncio.gather(self.messages.head(chat), self.people.users.hiding([user]))
         return await self.chats.add_member(
             Member(
                 chat=chat,
@@ -128,6 +164,7 @@ class MemberService:
                 delivered_seq=head.seq,
                 seen_seq=head.seq,
                 seen_n=head.n,
+                hides_seen=user in hiding,
             )
         )
 

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from api.answers import answer, returns
 from api.deps import Caller, PartsDep
 from api.errors import problems
-from api.messages.schemas import HistoryPage, HistoryQuery
+from api.messages.schemas import HistoryPage, HistoryQuery, Pins
 from api.messages.service import MessageService
 from chat.envelopes import Event
 
@@ -45,6 +45,16 @@ Service = Annotated[MessageService, Depends(_service)]
 async def history(chat: str, query: Annotated[HistoryQuery, Query()], caller: Caller, service: Service) -> Response:
     """Events always rise in `seq`; without `after` and `before` it is the newest page. Code: `unknown_chat`."""
     return answer(await service.history(chat, query, caller=caller))
+
+
+@router.get(
+    "/v1/chats/{chat}/pins",
+    summary="Pinned messages",
+    responses={**returns(Pins, "The last pinned first"), **problems(401, 404)},
+)
+async def pins(chat: str, caller: Caller, service: Service) -> Response:
+    """At most 100; older pins stay pinned and show in history. Code: `unknown_chat`."""
+    return answer(await service.pins(chat, caller=caller))
 
 
 @router.post(

@@ -35,6 +35,7 @@ _BY_CODE: dict[str, type[PabalError]] = {
     "conflict": Conflict,
     "id_taken": Conflict,
     "rate_limited": RateLimited,
+    "chat_rate_limited": RateLimited,
     "unavailable": Unavailable,
 }
 

@@ -54,6 +54,12 @@ class HistoryPage(msgspec.Struct):
     prev: int | None
 
 
+class Pins(msgspec.Struct):
+    """What is pinned, the last pinned first."""
+
+    items: list[Event]
+
+
 def item(event: Event, progress: Progress) -> HistoryItem:
     """The event as history shows it."""
     fields: dict[str, Any] = {name: getattr(event, name) for name in event.__struct_fields__}
@@ -74,6 +80,7 @@ EVENT_EXAMPLE = {
     "at": "2026-05-04T03:12:01.123000Z",
     "body": {"text": "안녕하세요"},
 }
+PINS_EXAMPLE = {"items": [{**EVENT_EXAMPLE, "pinned_at": "2026-05-04T03:20:00.000000Z"}]}
 HISTORY_EXAMPLE = {
     "items": [{**EVENT_EXAMPLE, "status": "DELIVERED", "delivered_at": "2026-05-04T03:12:01.480000Z", "seen_at": None}],
     "next": None,

@@ -8,13 +8,16 @@ from dataclasses import dataclass
 
 from api.access import present_member
 from api.messages.refusals import refusal
-from api.messages.schemas import HistoryPage, HistoryQuery, item
-from chat import permissions, topics
+from api.messages.schemas import HistoryPage, HistoryQuery, Pins, item
+from chat import permissions, privacy, topics, views
 from chat.envelopes import Event, read_send
 from chat.errors import Conflict, Forbidden, Unavailable
 from chat.models import Principal, Receipt
 from chat.ports import ChatStore, Link, MessageStore, ReceiptStore
 from chat.status import Audience, Status, progress
+
+MAX_PINS = 100
+"""Shown at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +45,23 @@ class MessageService:
         events, head, members = await asyncio.gather(
             self._events(chat, query), self.messages.head(chat), self.chats.members(chat)
         )
-        audience = Audience(members)
+        audience = Audience(privacy.shown_to(caller.id, members))
         states = progress(events, audience, await self._moves(chat, events, audience))
         return HistoryPage(
-            items=[item(event, state) for event, state in zip(events, states, strict=True)],
+            items=[item(views.seen_by(event, caller.id), state) for event, state in zip(events, states, strict=True)],
             next=events[-1].seq if events and events[-1].seq < head.seq else None,
             prev=events[0].seq if events and events[0].seq > 1 else None,
         )
+
+    async def pins(self, chat: str, *, caller: Principal) -> Pins:
+        """What is pinned in a chat.
+
+        Raises:
+            NotFound: `unknown_chat`.
+        """
+        await present_member(self.chats, chat, caller)
+        found = await self.messages.pinned(chat, MAX_PINS)
+        return Pins(items=[views.seen_by(event, caller.id) for event in found])
 
     async def send(self, chat: str, payload: bytes, *, caller: Principal) -> tuple[Event, bool]:
         """Hand a message to the bridge and wait until it is stored (P1).
@@ -82,7 +95,7 @@ class MessageService:
             raise Unavailable("the message was not confirmed; send it again with the same id")
         if stored.chat != chat or stored.sender != caller.id:
             raise Conflict("this message id is taken", code="id_taken")
-        return stored, not repeat
+        return views.seen_by(stored, caller.id), not repeat
 
     async def _hand_over(self, topic: str, payload: bytes) -> None:
         try:

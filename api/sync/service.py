@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from api.sync.schemas import SyncAnswer
-from chat import sync
+from chat import sync, views
 from chat.envelopes import Reset, SyncPage, SyncRequest, check_sync
 from chat.errors import BadInput
 from chat.models import Head, Principal
@@ -41,19 +41,21 @@ class SyncService:
         room = MAX_EVENTS
         for chat, cursor in request.cursors.items():
             member = (chat, caller.id) in mine
-            page = await self._page(chat, cursor, heads.get(chat, Head()), min(limit, room), member=member)
+            page = await self._page(caller.id, chat, cursor, heads.get(chat, Head()), min(limit, room), member=member)
             room -= len(page.events) if isinstance(page, SyncPage) else 0
             items.append(page)
         return SyncAnswer(items=items)
 
-    async def _page(self, chat: str, cursor: int, head: Head, limit: int, *, member: bool) -> SyncPage | Reset:
+    async def _page(
+        self, user: str, chat: str, cursor: int, head: Head, limit: int, *, member: bool
+    ) -> SyncPage | Reset:
         reason = sync.reset_reason(cursor, head, member=member)
         if reason is not None:
             return Reset(chat=chat, reason=reason)
         if cursor < head.seq and limit == 0:
             return SyncPage(chat=chat, events=[], next=cursor, limited=True, last=head.seq)
         events = await self.messages.after(chat, cursor, limit) if cursor < head.seq else []
-        return sync.page(chat, cursor, events, head, limit=limit)
+        return sync.page(chat, cursor, [views.seen_by(event, user) for event in events], head, limit=limit)
 
 
 def _read(cursors: Sequence[str]) -> dict[str, int]:

@@ -1,5 +1,16 @@
 """Filters: a chain of small classes, one per file. The first refusal wins.
 
+| file | refuses | code |
+|---|---|---|
+| `size.py` | what is too long | `too_large`, `too_long` |
+| `rate.py` | a sender who is too fast | `rate_limited` |
+| `chat_rate.py` | a chat that is too busy | `chat_rate_limited` |
+| `duplicates.py` | the same again and again | `duplicate_flood` |
+| `words.py` | blocked words | `blocked_word` |
+| `links.py` | blocked domains | `blocked_link` |
+
+`assembly.py` makes the chain; `buckets.py`, `lists.py`, `folding.py` and `texts.py` are what filters are made of. `shadow.py` refuses nobody.
+
 A filter sees a message after it was read and before anything is stored. It answers at once, from memory: what needs a query
 belongs elsewhere.
 """

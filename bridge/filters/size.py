@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from bridge.decode import Draft
-from chat.envelopes import encode
+from chat.envelopes import MAX_TEXT, encode
 from chat.errors import Refused, TooLarge
-
-MAX_TEXT = 65_536
-"""Characters of a text. The bytes of the whole message are bounded as it is read; this is for operators who want texts shorter."""
 
 MAX_NAME = 1_024
 """Characters of a content type or file name: they are shown in lists."""

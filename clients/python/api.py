@@ -23,6 +23,7 @@ from clients.python.records import (
     History,
     MemberInfo,
     MemberList,
+    Pins,
     SyncItems,
     Tokens,
     read_sync_item,
@@ -88,6 +89,10 @@ class PabalApi:
         """The signed-in user."""
         return self._call("GET", "/v1/me", Account)
 
+    def hide_seen(self, *, hides: bool) -> Account:
+        """Neither show to others what this user has seen, nor see it of them; or both again."""
+        return self._call("PATCH", "/v1/me", Account, json={"hides_seen": hides})
+
     def create_chat(
         self, kind: Literal["direct", "group"], members: Sequence[str], *, title: str | None = None
     ) -> ChatInfo:
@@ -115,6 +120,19 @@ class PabalApi:
     def remove_member(self, chat: str, user: str) -> None:
         """Take a member out of a group, or leave it."""
         self._request("DELETE", f"{_chat(chat)}/members/{quote(user, safe='')}")
+
+    def set_role(self, chat: str, user: str, role: Literal["admin", "member", "reader"]) -> MemberInfo:
+        """Give a member of a group another role; the owner does."""
+        path = f"{_chat(chat)}/members/{quote(user, safe='')}"
+        return self._call("PATCH", path, MemberList, json={"role": role}).items[0]
+
+    def rename(self, chat: str, title: str | None) -> ChatInfo:
+        """Give a group another title, or none; who manages it does."""
+        return self._call("PATCH", _chat(chat), ChatInfo, json={"title": title})
+
+    def pins(self, chat: str) -> list[Event]:
+        """What is pinned, the last pinned first. Pinning is a message of type `pin`, as unpinning is `unpin`."""
+        return self._call("GET", f"{_chat(chat)}/pins", Pins).items
 
     def history(self, chat: str, *, after: int | None = None, before: int | None = None, limit: int = 50) -> History:
         """Events in order of `seq`: the newest ones, those behind `after`, or the newest before `before`.

@@ -214,7 +214,8 @@ class ChatClient:
             body: any other body.
             id: its id, a UUID; a new UUIDv7 when omitted. Sending an id again stores nothing new (P4).
             timeout: seconds to wait.
-            more: `type`, `target`, `reply_to`, `mentions`, `expires_in`: see `chat.envelopes.Send`.
+            more: `type`, `target`, `reply_to`, `mentions`, `expires_in`: see `chat.envelopes.Send`. An `edit`, `delete` (for everyone),
+                `hide` (for this user), `reaction`, `pin` or `unpin` names its `target` in the chat, a `forward` one of any chat.
 
         Raises:
             SendRefused: it will never be stored as it is.

@@ -16,6 +16,7 @@ class Account(msgspec.Struct):
     display_name: str
     created_at: datetime
     admin: bool = False
+    hides_seen: bool = False
 
 
 class Tokens(msgspec.Struct):
@@ -95,6 +96,12 @@ class History(msgspec.Struct):
     items: list[HistoryEvent]
     next: int | None = None
     prev: int | None = None
+
+
+class Pins(msgspec.Struct):
+    """What is pinned."""
+
+    items: list[Event]
 
 
 class DeviceInfo(msgspec.Struct):

@@ -178,3 +178,67 @@ async def test_concurrent_raises_leave_the_highest(stores: Stores) -> None:
     moves = [Watermarks("g-1", "user1", seq, seq // 2, seq // 3) for seq in range(60)]
     await asyncio.gather(*(stores.chats.raise_watermarks([move]) for move in reversed(moves)))
     assert await stores.chats.member("g-1", "user1") == member("user1", delivered_seq=59, seen_seq=29, seen_n=19)
+
+
+async def test_a_chat_gets_another_title(stores: Stores) -> None:
+    await stores.chats.create(chat(title="first"), [member("user1")])
+    assert await stores.chats.rename("g-1", "주말 등산")
+    assert await stores.chats.get("g-1") == chat(title="주말 등산")
+    assert await stores.chats.rename("g-1", None)
+    assert await stores.chats.get("g-1") == chat()
+    assert not await stores.chats.rename("g-2", "nothing there")
+
+
+async def test_a_member_gets_another_role(stores: Stores) -> None:
+    await stores.chats.create(chat(), [member("user1"), member("user2", left_at=AT)])
+    assert await stores.chats.set_role("g-1", "user1", Role.ADMIN)
+    assert await stores.chats.member("g-1", "user1") == member("user1", role=Role.ADMIN)
+    assert not await stores.chats.set_role("g-1", "user2", Role.ADMIN)
+    assert not await stores.chats.set_role("g-1", "user3", Role.ADMIN)
+
+
+async def test_who_hides_what_they_have_seen_does_so_in_all_their_chats(stores: Stores) -> None:
+    for id_ in ("g-1", "g-2", "g-3"):
+        rows = [member("user1", id_, left_at=AT if id_ == "g-3" else None), member("user2", id_)]
+        await stores.chats.create(chat(id_), rows)
+    assert await stores.chats.set_hides_seen("user1", hides=True) == ["g-1", "g-2"]
+    assert [row.hides_seen for row in await stores.chats.members("g-1")] == [True, False]
+    gone = await stores.chats.member("g-3", "user1")
+    assert gone is not None
+    assert gone.hides_seen
+    await stores.chats.add_member(member("user1", "g-3"))
+    assert await stores.chats.member("g-3", "user1") == member("user1", "g-3")
+    await stores.chats.set_hides_seen("user1", hides=False)
+    assert [row.hides_seen for row in await stores.chats.members("g-1")] == [False, False]
+    assert await stores.chats.set_hides_seen("user9", hides=True) == []
+
+
+async def test_how_many_have_received_and_show_that_they_have_seen(stores: Stores) -> None:
+    rows = [
+        member("user1", delivered_seq=5, seen_seq=5),
+        member("user2", delivered_seq=5, seen_seq=4),
+        member("user3", seen_seq=5),  # what was seen was delivered
+        member("user4", delivered_seq=5, seen_seq=5, hides_seen=True),
+        member("user5", delivered_seq=4),
+        member("user6", delivered_seq=9, seen_seq=9, left_at=AT),
+        member("user7", delivered_seq=9, seen_seq=9, joined_seq=5),  # came later
+        member("dev-x", delivered_seq=9, seen_seq=9),
+    ]
+    await stores.chats.create(chat(), rows)
+    await stores.chats.create(chat("g-2"), [member("user1", "g-2", delivered_seq=9)])
+    assert await stores.chats.reached("g-1", 5) == (4, 2)
+    await stores.chats.remove_member("g-1", "user1", AT)
+    await stores.chats.add_member(member("user6"))
+    assert await stores.chats.reached("g-1", 5) == (4, 2)
+    assert await stores.chats.reached("g-9", 5) == (0, 0)
+
+
+async def test_every_membership_page_by_page(stores: Stores) -> None:
+    rows = [member(user, id_) for id_ in ("g-1", "g-10", "g-2") for user in ("dev-x", "user1", "user2")]
+    rows[4].left_at = AT
+    for id_ in ("g-1", "g-10", "g-2"):
+        await stores.chats.create(chat(id_), [row for row in rows if row.chat == id_])
+    found: list[Member] = []
+    while page := await stores.chats.scan(after=(found[-1].chat, found[-1].user) if found else ("", ""), limit=4):
+        found += page
+    assert found == rows

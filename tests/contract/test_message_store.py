@@ -14,6 +14,7 @@ from adapters.stores import Stores
 from chat import envelopes
 from chat.envelopes import Attachment, Body, Event
 from chat.errors import BadInput
+from chat.events import Forwarded, System
 from chat.ids import new_message_id
 from chat.models import Head, Slot
 from chat.ports import Inserted
@@ -47,8 +48,13 @@ async def test_what_is_inserted_comes_back_unchanged(stores: Stores) -> None:
         trace_id="trace",
     )
     bare = event(2, type="void", body=None, sender="svc-bridge", n=0)
-    assert await stores.messages.insert([whole, bare]) == [STORED, STORED]
-    assert await stores.messages.after("g-1", 0, 10) == [whole, bare]
+    private = event(3, type="hide", body=None, target=whole.id, only="user1")
+    forward = event(4, forwarded=Forwarded(new_message_id(), "user9", AT))
+    renamed = event(5, type="system", body=None, system=System("renamed", "user1", title="주말 등산"))
+    joined = event(6, type="system", body=None, system=System("joined", "user1", ["user2", "user3"], role="member"))
+    events = [whole, bare, private, forward, renamed, joined]
+    assert await stores.messages.insert(events) == [STORED] * 6
+    assert await stores.messages.after("g-1", 0, 10) == events
     assert await stores.messages.by_ids([whole.id, new_message_id()]) == {whole.id: whole}
 
 
@@ -291,6 +297,53 @@ async def test_a_delete_is_final(stores: Stores) -> None:
     await stores.messages.rewrite(new_message_id(), body=None, edited_at=None, deleted_at=gone)
     (shown,) = await stores.messages.after("g-1", 0, 2)
     assert (shown.body, shown.deleted_at, shown.edited_at) == (None, gone, None)
+
+
+async def test_hiding_is_noted_per_user_and_once(stores: Stores) -> None:
+    said = event(1)
+    await stores.messages.insert([said])
+    for user in ("user2", "user3", "user2"):
+        await stores.messages.hide(said.id, user)
+    await stores.messages.hide(new_message_id(), "user2")
+    (shown,) = await stores.messages.after("g-1", 0, 10)
+    assert shown == msgspec.structs.replace(said, hidden_by=["user2", "user3"])
+
+
+async def test_pins_the_newest_wish_counts(stores: Stores) -> None:
+    first, second, elsewhere = event(1), event(2), event(1, chat="g-2")
+    await stores.messages.insert([first, second, elsewhere])
+    for number, said in enumerate((second, first, elsewhere)):
+        await stores.messages.pin(said.id, at=AT + timedelta(seconds=number), pinned=True)
+    assert [one.id for one in await stores.messages.pinned("g-1", 10)] == [first.id, second.id]
+    assert [one.id for one in await stores.messages.pinned("g-1", 1)] == [first.id]
+    later = AT + timedelta(seconds=9)
+    await stores.messages.pin(first.id, at=later, pinned=False)
+    await stores.messages.pin(first.id, at=AT, pinned=True)  # the first wish, once more: a crash came between
+    await stores.messages.pin(new_message_id(), at=later, pinned=True)
+    (left,) = await stores.messages.pinned("g-1", 10)
+    assert (left.id, left.pinned_at) == (second.id, AT)
+    (shown, _) = await stores.messages.after("g-1", 0, 10)
+    assert shown.pinned_at is None
+
+
+async def test_what_is_deleted_or_has_expired_is_no_longer_pinned(stores: Stores) -> None:
+    gone, over = event(1), event(2, expires_at=datetime.now(UTC) - timedelta(seconds=1))
+    await stores.messages.insert([gone, over])
+    for number, said in enumerate((gone, over)):
+        await stores.messages.pin(said.id, at=AT + timedelta(seconds=number), pinned=True)
+    assert [one.id for one in await stores.messages.pinned("g-1", 10)] == [gone.id]
+    await stores.messages.rewrite(gone.id, body=None, edited_at=None, deleted_at=AT)
+    await stores.messages.pin(
+        gone.id, at=AT + timedelta(seconds=5), pinned=True
+    )  # a wish from before, carried out late
+    assert await stores.messages.pinned("g-1", 10) == []
+    await stores.messages.erase_expired(now=datetime.now(UTC), limit=10)
+    assert [one.pinned_at for one in await stores.messages.after("g-1", 0, 10)] == [None, None]
+
+
+async def test_the_latest_message_is_one_for_everybody(stores: Stores) -> None:
+    await stores.messages.insert([event(1), event(2, only="user1")])
+    assert (await stores.messages.latest(["g-1"]))["g-1"].seq == 1
 
 
 async def test_push_marks(stores: Stores) -> None:

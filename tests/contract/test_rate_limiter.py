@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import pytest
 
@@ -90,3 +91,32 @@ async def test_memory_forgets_the_oldest_bucket() -> None:
         assert await limiter.take(key, rate=0.001, burst=1) == 0.0
     assert await limiter.take("three", rate=0.001, burst=1) > 0.0
     assert await limiter.take("one", rate=0.001, burst=1) == 0.0
+
+
+async def test_what_was_spent_elsewhere_is_missing_here(limiter: RateLimiter) -> None:
+    """Two bridges charge what they let pass: each learns of the other's part, down to a bounded debt."""
+    rate, burst = 0.001, 10.0
+    assert await limiter.spend({"user1": 4.0, "user2": 1.0}, rate=rate, burst=burst) == pytest.approx(
+        {"user1": 6.0, "user2": 9.0}, abs=0.01
+    )
+    assert await limiter.spend({"user1": 5.0}, rate=rate, burst=burst) == pytest.approx({"user1": 1.0}, abs=0.01)
+    assert await limiter.spend({"user1": 3.0}, rate=rate, burst=burst) == pytest.approx({"user1": -2.0}, abs=0.01)
+    assert await limiter.take("user1", rate=rate, burst=burst) > 0.0
+    assert await limiter.spend({"user1": 500.0}, rate=rate, burst=burst) == pytest.approx({"user1": -10.0}, abs=0.01)
+    many = {f"many{number}": 1.0 for number in range(1_200)}
+    left = await limiter.spend(many, rate=rate, burst=burst)
+    assert set(left) == set(many)
+    assert set(map(round, left.values())) == {9}
+
+
+@pytest.mark.parametrize("wrong", [{"rate": 0.0}, {"burst": 0.0}, {"costs": {"user1": 0.0}}])
+async def test_no_nonsense_is_spent(limiter: RateLimiter, wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="above 0"):
+        await limiter.spend(**({"costs": {"user1": 1.0}, "rate": 1.0, "burst": 1.0} | wrong))
+
+
+async def test_valkey_that_is_gone_charges_nothing(free_port: Callable[[], int]) -> None:
+    client = valkey.connect(f"redis://127.0.0.1:{free_port()}/0")
+    with pytest.raises(Unavailable):
+        await valkey.ValkeyRateLimiter(client).spend({"user1": 1.0}, rate=1, burst=1)
+    await client.aclose()

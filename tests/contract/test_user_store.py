@@ -58,3 +58,15 @@ async def test_devices(stores: Stores) -> None:
     assert await stores.devices.get("dev-x") is None
     assert await stores.devices.owned_by("user1") == [device("dev-a", disabled=True), device("dev-b")]
     assert await stores.devices.owned_by("user3") == []
+
+
+async def test_who_hides_what_they_have_seen(stores: Stores) -> None:
+    for id_ in ("user1", "user2"):
+        await stores.users.add(user(id_))
+    assert await stores.users.set_hides_seen("user1", hides=True)
+    assert not await stores.users.set_hides_seen("user9", hides=True)
+    assert await stores.users.get("user1") == user("user1", hides_seen=True)
+    assert await stores.users.hiding(["user1", "user2", "user9"]) == {"user1"}
+    assert await stores.users.hiding([]) == set()
+    await stores.users.set_hides_seen("user1", hides=False)
+    assert await stores.users.hiding(["user1"]) == set()

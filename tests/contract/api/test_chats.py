@@ -11,7 +11,9 @@ import pytest
 
 from api.testing import Harness, User
 from chat.envelopes import Invalidation
+from chat.errors import Unavailable
 from chat.ids import direct_chat_id, new_message_id
+from chat.ports import Published
 
 
 def problem(answer: httpx.Response) -> tuple[int, str]:
@@ -225,6 +227,9 @@ async def test_foreign_chats_look_like_none(api: Harness) -> None:
         ("POST", "/members", {"members": ["eve"]}),
         ("DELETE", "/members/bada", None),
         ("DELETE", "/members/eve", None),
+        ("PATCH", "/members/bada", {"role": "admin"}),
+        ("PATCH", "", {"title": "바뀐 이름"}),
+        ("GET", "/pins", None),
     ]
     sent = len(api.link.sent)
     for method, path, wish in asks:
@@ -250,13 +255,14 @@ async def test_adding_members(api: Harness) -> None:
     assert list(added) == ["cho", "bada"]
     assert (added["cho"]["role"], added["cho"]["joined_seq"]) == ("member", 2)
     assert api.invalidations.published == [Invalidation(kind="member", chat=chat, user="cho")]
-    assert [topic for topic, _ in api.link.sent] == ["users/cho/inbox"]
+    assert [topic for topic, _ in api.link.sent] == ["users/cho/inbox", f"chats/{chat}/send/svc-api"]
     again = await haneul.post(f"/v1/chats/{chat}/members", {"members": ["cho"]})
     assert again.status_code == 200
-    assert len(api.link.sent) == 1
+    assert len(api.link.sent) == 2
     view = (await cho.get(f"/v1/chats/{chat}")).json()
     assert view["unread"] == 0
-    assert len((await cho.get(f"/v1/chats/{chat}/messages")).json()["items"]) == 2
+    items = (await cho.get(f"/v1/chats/{chat}/messages")).json()["items"]
+    assert [item["type"] for item in items] == ["message", "message", "system"]
     await say(bada, chat, "어서 와")
     assert (await cho.get(f"/v1/chats/{chat}")).json()["unread"] == 1
 
@@ -324,3 +330,76 @@ async def test_members_in_pages(api: Harness) -> None:
             break
         after = page["next"]
     assert found == ["haneul", *names]
+
+
+async def system(user: User, chat: str) -> list[dict[str, Any]]:
+    """What the chat was told, without the message ids and times."""
+    items = (await user.get(f"/v1/chats/{chat}/messages")).json()["items"]
+    return [item["system"] for item in items if item["type"] == "system"]
+
+
+async def test_a_chat_is_told_who_joins_and_leaves(api: Harness) -> None:
+    haneul, bada, _ = await api.user("haneul"), await api.user("bada"), await api.user("cho")
+    chat = await group(haneul, "bada")
+    await haneul.post(f"/v1/chats/{chat}/members", {"members": ["cho"], "role": "reader"})
+    await haneul.call("DELETE", f"/v1/chats/{chat}/members/cho")
+    await bada.call("DELETE", f"/v1/chats/{chat}/members/bada")
+    assert await system(haneul, chat) == [
+        {"what": "joined", "by": "haneul", "users": ["cho"], "role": "reader"},
+        {"what": "left", "by": "haneul", "users": ["cho"]},
+        {"what": "left", "by": "bada", "users": ["bada"]},
+    ]
+    view = (await haneul.get(f"/v1/chats/{chat}")).json()
+    assert (view["last_seq"], view["unread"], view["last_message"]) == (3, 0, None)
+
+
+async def test_a_group_gets_another_title(api: Harness) -> None:
+    haneul, bada = await api.user("haneul"), await api.user("bada")
+    chat = await group(haneul, "bada", title="등산")
+    path = f"/v1/chats/{chat}"
+    assert problem(await bada.call("PATCH", path, json={"title": "바다"})) == (403, "not_a_manager")
+    for title in ("주말 등산 ⛰️", "주말 등산 ⛰️", None):
+        answer = await haneul.call("PATCH", path, json={"title": title})
+        assert (answer.status_code, answer.json()["title"]) == (200, title)
+    assert (await bada.get(path)).json()["title"] is None
+    assert await system(bada, chat) == [
+        {"what": "renamed", "by": "haneul", "title": "주말 등산 ⛰️"},
+        {"what": "renamed", "by": "haneul"},
+    ]
+    for wrong in ({}, {"title": ""}, {"title": "x" * 129}, {"title": 5}, {"title": "x", "kind": "direct"}):
+        assert (await haneul.call("PATCH", path, json=wrong)).status_code == 422
+    direct = (await haneul.post("/v1/chats", {"kind": "direct", "members": ["bada"]})).json()["id"]
+    answer = await haneul.call("PATCH", f"/v1/chats/{direct}", json={"title": "둘"})
+    assert problem(answer) == (422, "no_title")
+
+
+async def test_the_owner_gives_roles(api: Harness) -> None:
+    haneul, bada, cho = await api.user("haneul"), await api.user("bada"), await api.user("cho")
+    chat = await group(haneul, "bada", "cho")
+    path = f"/v1/chats/{chat}/members"
+    api.invalidations.published.clear()
+    for role in ("admin", "admin"):
+        answer = await haneul.call("PATCH", f"{path}/bada", json={"role": role})
+        assert (answer.status_code, answer.json()["items"][0]["role"]) == (200, "admin")
+    assert api.invalidations.published == [Invalidation(kind="member", chat=chat, user="bada")]
+    assert await system(cho, chat) == [{"what": "role", "by": "haneul", "users": ["bada"], "role": "admin"}]
+    assert problem(await bada.call("PATCH", f"{path}/cho", json={"role": "reader"})) == (403, "not_a_manager")
+    assert problem(await haneul.call("PATCH", f"{path}/haneul", json={"role": "member"})) == (403, "not_a_manager")
+    assert problem(await haneul.call("PATCH", f"{path}/nobody", json={"role": "member"})) == (404, "unknown_member")
+    assert (await haneul.call("PATCH", f"{path}/cho", json={"role": "owner"})).status_code == 422
+    assert (await haneul.call("PATCH", f"{path}/cho", json={"role": "reader"})).status_code == 200
+    body = {"id": new_message_id(), "body": {"text": "이제는 못 써요"}}
+    assert problem(await cho.post(f"/v1/chats/{chat}/messages", body)) == (403, "read_only")
+    direct = (await haneul.post("/v1/chats", {"kind": "direct", "members": ["bada"]})).json()["id"]
+    answer = await haneul.call("PATCH", f"/v1/chats/{direct}/members/bada", json={"role": "admin"})
+    assert problem(answer) == (403, "fixed_members")
+
+
+async def test_a_chat_that_cannot_be_told_changes_all_the_same(api: Harness) -> None:
+    haneul, bada = await api.user("haneul"), await api.user("bada")
+    chat = await group(haneul, "bada")
+    for fault in (Unavailable("no broker"), Published(0x97, "no bridge")):
+        api.link.answer = fault
+        title = f"이름 {fault}"[:128]
+        assert (await haneul.call("PATCH", f"/v1/chats/{chat}", json={"title": title})).json()["title"] == title
+    assert await system(bada, chat) == []

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from api.testing import Harness, User
+from chat.envelopes import Body, Event
 from chat.ids import new_message_id
 
 T0 = datetime(2026, 5, 4, 3, 2, 1, 123000, tzinfo=UTC)
@@ -117,13 +118,17 @@ async def test_status_of_a_group_with_a_device_and_a_late_joiner(api: Harness) -
     await say(haneul, chat)
     await haneul.post(f"/v1/chats/{chat}/members", {"members": ["cho"]})
     await say(haneul, chat)
-    await api.move(chat, "bada", seen=2, at=T0)
+    await api.move(chat, "bada", seen=3, at=T0)
     items = (await history(haneul, chat))["items"]
-    assert [item["status"] for item in items] == ["SEEN", "SENT"]
-    await api.move(chat, "cho", delivered=2, at=T0 + timedelta(hours=1))
+    assert [(item["type"], item["status"]) for item in items] == [
+        ("message", "SEEN"),
+        ("system", "SENT"),
+        ("message", "SENT"),
+    ]
+    await api.move(chat, "cho", delivered=3, at=T0 + timedelta(hours=1))
     items = (await history(haneul, chat))["items"]
-    assert [item["status"] for item in items] == ["SEEN", "DELIVERED"]
-    assert items[1]["delivered_at"] == "2026-05-04T04:02:01.123000Z"
+    assert [item["status"] for item in items] == ["SEEN", "SENT", "DELIVERED"]
+    assert items[2]["delivered_at"] == "2026-05-04T04:02:01.123000Z"
 
 
 async def test_pages(api: Harness) -> None:
@@ -244,3 +249,73 @@ async def test_wrong_cursors(api: Harness, cursors: list[str]) -> None:
 
 async def test_no_cursors_is_nothing_missed(api: Harness) -> None:
     assert await sync(await api.user("haneul")) == []
+
+
+async def test_everybody_sees_what_is_for_them(api: Harness) -> None:
+    """History, sync, chat list, pins and the answer to a send: what one user hid, and what is one user's own."""
+    haneul, bada, chat = await pair(api)
+    said = await say(haneul, chat, "비밀이 아닌 말")
+    store = api.stores.messages
+    shadow = Event("message", new_message_id(), chat, 2, 1, "bada", T0, body=Body(text="혼잣말"), only="bada")
+    await store.insert([shadow])
+    await store.hide(said["id"], "bada")
+    await store.pin(said["id"], at=T0, pinned=True)
+    for user, kinds, bodies in (
+        (haneul, ["message", "void"], ["비밀이 아닌 말", None]),
+        (bada, ["message", "message"], [None, "혼잣말"]),
+    ):
+        pages = [
+            (await history(user, chat))["items"],
+            (await user.call("GET", "/v1/sync", params={"cursor": [f"{chat}:0"]})).json()["items"][0]["events"],
+        ]
+        for items in pages:
+            assert [item["type"] for item in items] == kinds
+            assert [item.get("body", {}).get("text") for item in items] == bodies
+            assert not {"only", "hidden_by"} & {name for item in items for name in item}
+            assert items[0].get("hidden", False) == (user is bada)
+            assert items[0]["pinned_at"] == "2026-05-04T03:02:01.123000Z"
+        last = (await user.get(f"/v1/chats/{chat}")).json()["last_message"]
+        (pin,) = (await user.get(f"/v1/chats/{chat}/pins")).json()["items"]
+        for shown in (last, pin):
+            assert (shown["id"], shown.get("body", {}).get("text")) == (said["id"], bodies[0])
+    wish = {"id": shadow.id, "body": {"text": "혼잣말"}}
+    again = await bada.post(f"/v1/chats/{chat}/messages", wish)
+    assert (again.status_code, again.json()["type"], "only" in again.json()) == (200, "message", False)
+    assert problem(await haneul.post(f"/v1/chats/{chat}/messages", wish)) == (409, "id_taken")
+
+
+async def test_who_hides_what_they_have_seen_neither_shows_nor_sees_it(api: Harness) -> None:
+    haneul, bada, chat = await pair(api)
+    await say(haneul, chat)
+    await say(bada, chat)
+    for user in ("haneul", "bada"):
+        await api.move(chat, user, seen=2, at=T0)
+
+    async def shown(user: User) -> tuple[list[str], dict[str, int]]:
+        items = (await history(user, chat))["items"]
+        members = (await user.get(f"/v1/chats/{chat}/members")).json()["items"]
+        return [item["status"] for item in items], {member["user"]: member["seen_seq"] for member in members}
+
+    assert await shown(haneul) == (["SEEN", "SEEN"], {"bada": 2, "haneul": 2})
+    api.invalidations.published.clear()
+    answer = await bada.call("PATCH", "/v1/me", json={"hides_seen": True})
+    assert (answer.status_code, answer.json()["hides_seen"]) == (200, True)
+    assert [(one.kind, one.chat, one.user) for one in api.invalidations.published] == [("member", chat, "bada")]
+    for user, mine in ((haneul, {"bada": 0, "haneul": 2}), (bada, {"bada": 2, "haneul": 0})):
+        states, members = await shown(user)
+        assert members == mine
+        own = 0 if user is haneul else 1
+        assert states[own] == "DELIVERED", "whoever said it does not learn that it was seen"
+        assert (await history(user, chat))["items"][own]["seen_at"] is None
+    assert (await bada.get(f"/v1/chats/{chat}")).json()["unread"] == 0
+    group = (await haneul.post("/v1/chats", {"kind": "group", "title": "새 방", "members": ["bada"]})).json()["id"]
+    later = (await haneul.post("/v1/chats", {"kind": "group", "title": "방", "members": []})).json()["id"]
+    await haneul.post(f"/v1/chats/{later}/members", {"members": ["bada"]})
+    for new in (group, later):
+        row = await api.stores.chats.member(new, "bada")
+        assert row is not None
+        assert row.hides_seen
+    await bada.call("PATCH", "/v1/me", json={"hides_seen": False})
+    assert await shown(haneul) == (["SEEN", "SEEN"], {"bada": 2, "haneul": 2})
+    for wrong in ({}, {"hides_seen": None}, {"hides_seen": True, "admin": True}):
+        assert (await bada.call("PATCH", "/v1/me", json=wrong)).status_code == 422

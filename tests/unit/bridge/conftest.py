@@ -19,6 +19,7 @@ from adapters.memory.jobs import MemoryJobQueue
 from adapters.memory.link import MemoryBroker, MemoryLink
 from adapters.memory.messages import MemoryMessages
 from adapters.memory.presence import MemoryPresence
+from adapters.memory.ratelimit import MemoryRateLimiter
 from adapters.stores import Stores
 from bridge.app import Bridge
 from bridge.settings import Settings
@@ -60,8 +61,14 @@ class World:
         self.presence = MemoryPresence()
         self.invalidations = MemoryInvalidations()
         self.jobs = MemoryJobQueue()
+        self.limiter = MemoryRateLimiter()
         self.registry = CollectorRegistry()
-        values = {"bridge_receipts_every": 0.01, "bridge_drain": 2.0, "link_secret_file": Path("unused")} | settings
+        values = {
+            "bridge_receipts_every": 0.01,
+            "bridge_drain": 2.0,
+            "bridge_duplicates": 0,
+            "link_secret_file": Path("unused"),
+        } | settings
         self.bridge = Bridge(
             Settings(**values),
             link=self.bridge_link,
@@ -69,6 +76,7 @@ class World:
             presence=self.presence,
             invalidations=self.invalidations,
             jobs=self.jobs,
+            limiter=self.limiter,
             registry=self.registry,
         )
         self.stop = asyncio.Event()

@@ -17,7 +17,6 @@ from adapters.memory.presence import MemoryPresence
 from bridge.claims import Claims
 from bridge.dead_letters import DeadLetters
 from bridge.decode import Draft
-from bridge.filters.rate import Rate
 from bridge.filters.size import Size
 from bridge.gather import Arrival, Gatherer
 from bridge.members import Members
@@ -26,7 +25,7 @@ from bridge.order import ChatHead
 from bridge.presence import LIFETIME, Online
 from bridge.repeats import AHEAD, Recent, Stored
 from chat.envelopes import Ack, Attachment, Body, Connection, DeliveredMark, Invalidation, Send
-from chat.errors import RateLimited, Refused, Unavailable
+from chat.errors import Refused, Unavailable
 from chat.ids import new_message_id
 from chat.jobs import PUSH_EVENT
 from chat.models import Chat, ChatKind, Member, Role
@@ -281,21 +280,6 @@ async def test_a_job_that_is_lost_loses_no_message(world: Any) -> None:
 
 
 # -- filters -------------------------------------------------------------------------------------------------------------
-
-
-def test_rate() -> None:
-    now = 0.0
-    rate = Rate(rate=2, burst=3, clock=lambda: now)
-    for _ in range(3):
-        rate.check(draft(None))
-    with pytest.raises(RateLimited) as refused:
-        rate.check(draft(None))
-    assert refused.value.retry_after == pytest.approx(0.5)
-    rate.check(draft(None, sender="user2"))
-    now = 0.5
-    rate.check(draft(None))
-    with pytest.raises(RateLimited):
-        rate.check(draft(None))
 
 
 @pytest.mark.parametrize(

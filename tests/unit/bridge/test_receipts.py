@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from chat import topics
-from chat.envelopes import Body
+from chat.envelopes import Body, Invalidation
 from chat.errors import Unavailable
 from chat.ids import new_message_id
-from chat.models import Chat, ChatKind, Member, Role
+from chat.models import Chat, ChatKind, Member, Role, Watermarks
+from chat.watermarks import Watermark
 
 
 async def until(condition: Callable[[], Any]) -> None:
@@ -211,3 +212,121 @@ def _settled() -> Any:
     from chat.ports import Delivery  # noqa: PLC0415
 
     return Delivery(topics.event("delivered"), b"", 1, lambda _code, _reason, _name: None)
+
+
+# -- who hides what they have seen -----------------------------------------------------------------------------------------
+
+
+async def big(world: Any, *users: str, hiding: str = "") -> None:
+    now = datetime.now(UTC)
+    members = [Member("big", user, Role.MEMBER, now, hides_seen=user == hiding) for user in users]
+    await world.stores.chats.create(Chat("big", ChatKind.GROUP, now, users[0]), members)
+    await world.send("big", users[0])
+
+
+def marks(updates: list[dict[str, Any]], user: str) -> list[tuple[int, int]]:
+    return [(m["delivered"], m["seen"]) for update in updates for m in update["marks"] if m["user"] == user]
+
+
+def inbox_receipts(world: Any, user: str) -> list[dict[str, Any]]:
+    return [one for one in world.inbox(user) if one["type"] == "receipts"]
+
+
+async def test_who_hides_what_they_have_seen_neither_shows_nor_sees_it(world: Any) -> None:
+    await big(world, "p0", "p1", "p2", hiding="p1")
+    for user in ("p1", "p2"):
+        await ack(world, "big", user, seen=1)
+    await until(lambda: marks(world.receipts("big"), "p2") and marks(inbox_receipts(world, "p0"), "p2"))
+    everybody = world.receipts("big")
+    assert {seen for user in ("p0", "p1", "p2") for _, seen in marks(everybody, user)} == {0}, "p1 reads this topic too"
+    assert marks(everybody, "p1")[-1] == marks(everybody, "p2")[-1] == (1, 0), "delivered is told of all"
+    for user in ("p0", "p2"):
+        assert marks(inbox_receipts(world, user), "p2")[-1] == (1, 1)
+        assert marks(inbox_receipts(world, user), "p1") == []
+    assert inbox_receipts(world, "p1") == []
+    assert await watermark(world, "big", "p1") == (1, 1, 1), "their own unread count needs it"
+
+
+async def test_nobody_sees_anything_in_a_pair_of_which_one_hides_it(world: Any) -> None:
+    await big(world, "p0", "p1", hiding="p1")
+    await ack(world, "big", "p1", seen=1)
+    await until(lambda: marks(world.receipts("big"), "p1"))
+    assert not inbox_receipts(world, "p0")
+    assert not inbox_receipts(world, "p1")
+    assert {seen for user in ("p0", "p1") for _, seen in marks(world.receipts("big"), user)} == {0}
+
+
+async def test_a_change_of_mind_holds_at_once(world: Any) -> None:
+    await big(world, "p0", "p1")
+    await world.stores.chats.set_hides_seen("p1", hides=True)
+    world.bridge.members.apply(Invalidation("member", chat="big", user="p1"))
+    await ack(world, "big", "p1", seen=1)
+    await until(lambda: marks(world.receipts("big"), "p1"))
+    assert marks(world.receipts("big"), "p1")[-1] == (1, 0)
+
+
+async def test_counts_stay_right_when_members_join_and_leave_and_over_all_bridges(
+    make_world: Callable[..., Any],
+) -> None:
+    world = await make_world(bridge_receipts_named=3)
+    other = await make_world(world.stores, world.broker, bridge_receipts_named=3)
+    await big(world, *(f"p{k}" for k in range(6)), hiding="p5")
+    for bridge in (world, other):  # each has a roster in memory that the other does not change
+        await bridge.bridge.members.rosters(["big"])
+    await ack(world, "big", "p1", seen=1)
+    await ack(world, "big", "p5", seen=1)
+    await world.stores.chats.remove_member("big", "p1", datetime.now(UTC))
+    late = Member("big", "p9", Role.MEMBER, datetime.now(UTC), joined_seq=1, delivered_seq=1, seen_seq=1)
+    await world.stores.chats.add_member(late)
+    other.bridge.receipts._updates.add(("big", "p2"), Watermark(delivered=1, seen=1))
+    await other.stores.chats.raise_watermarks([Watermarks("big", "p2", 1, 1, 1)])
+    world.bridge.receipts._updates._counted.clear()
+    other.bridge.receipts._updates._counted.clear()
+    await other.bridge.receipts.flush()
+    last = world.receipts("big")[-1]
+    assert (last["seq"], last["delivered"], last["seen"]) == (1, 3, 2), "p0, p2, and p5 who hides what was seen"
+
+
+async def test_a_large_chat_is_counted_once_a_second(make_world: Callable[..., Any]) -> None:
+    world = await make_world(bridge_receipts_named=3)
+    counted = 0
+    real = world.stores.chats.reached
+
+    async def reached(chat: str, seq: int) -> tuple[int, int]:
+        nonlocal counted
+        counted += 1
+        return await real(chat, seq)  # type: ignore[no-any-return]
+
+    world.stores.chats.reached = reached
+    now = 100.0
+    world.bridge.receipts._updates._clock = lambda: now
+    await big(world, *(f"p{k}" for k in range(6)))
+    for user in ("p1", "p2", "p3"):
+        await ack(world, "big", user, delivered=1)
+        await world.bridge.receipts.flush()
+    assert counted == 1
+    now += 1.1
+    await world.bridge.receipts.flush()
+    assert counted == 2
+    assert world.receipts("big")[-1]["delivered"] == 4
+
+
+async def test_a_message_to_five_thousand_is_one_row_one_publish_and_no_write_per_member(
+    make_world: Callable[..., Any],
+) -> None:
+    world = await make_world()
+    raised: list[int] = []
+    real = world.stores.chats.raise_watermarks
+
+    async def counting(moves: Any) -> None:
+        raised.append(len(moves))
+        await real(moves)
+
+    world.stores.chats.raise_watermarks = counting
+    await big(world, *(f"p{number}" for number in range(5_000)))
+    await until(lambda: world.receipts("big"))
+    assert [len(events) for events in world.messages.inserts] == [1]
+    assert len(world.fanned("big")) == 1
+    assert sum(raised) == 1, "the sender's own"
+    assert [one for one in world.receipts("big") if "marks" in one] == []
+    assert len(world.jobs.jobs) == 1

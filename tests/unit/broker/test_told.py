@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 
 import msgspec
@@ -158,13 +159,82 @@ async def test_coming_and_going_is_told_to_services_and_to_those_who_share_a_cha
     ]
     assert {event["principal"] for _, event in told} == {"user1"}
     assert datetime.fromisoformat(str(told[0][1]["at"])).tzinfo is not None
-    states = [msgspec.json.decode(packet.payload)["online"] for packet in publishes(await friend.take())]
-    assert states == [True, False]
+    assert await states(friend) == [("user1", True)]
+    house.tick(1.0)
+    assert await states(friend) == [], "they may be back in a moment"
+    house.tick(1.1)
+    (left,) = publishes(await friend.take())
+    told_at = msgspec.json.decode(left.payload)
+    assert (told_at["online"], told_at["at"]) == (False, told[-1][1]["at"]), "since when, not since it is told"
     late = await house.client("user2:late")
     await late.subscribe("users/user1/presence")
     (kept,) = publishes(await late.take())
     assert kept.retain
     assert msgspec.json.decode(kept.payload)["online"] is False
+
+
+async def states(client: Socket) -> list[tuple[str, bool]]:
+    """Who was told to be online or not, in order."""
+    shown = [packet for packet in publishes(await client.take()) if packet.topic.endswith("/presence")]
+    return [(packet.topic.split("/")[1], msgspec.json.decode(packet.payload)["online"]) for packet in shown]
+
+
+async def test_a_connection_that_comes_back_at_once_was_never_away(house: House) -> None:
+    services, friend = await house.client("svc-demo"), await house.client("user2")
+    await services.subscribe("$events/connected", "$events/disconnected")
+    await friend.subscribe("users/user1/presence", qos=0)
+    for _ in range(50):
+        (await house.client("user1")).vanish()
+        house.tick(0.5)
+    assert await states(friend) == [("user1", True)]
+    assert len(await events(services)) == 100, "services are told of each"
+    house.tick(2.1)
+    assert await states(friend) == [("user1", False)]
+    assert house.broker.presence._told == {"user2"}
+
+
+async def test_who_came_and_went_before_anybody_was_told_is_not_told(house: House) -> None:
+    house.broker.core.limits = replace(house.broker.core.limits, presence_rate=1)
+    friend = await house.client("user2")  # takes the one of this second
+    await friend.subscribe("users/user1/presence", qos=0)
+    (await house.client("user1")).vanish()
+    for _ in range(5):
+        house.tick(1.0)
+    assert await states(friend) == []
+    assert house.broker.presence.waiting == 0
+
+
+async def test_a_storm_is_told_at_a_bounded_rate_and_ends_with_the_truth(house: House) -> None:
+    house.broker.core.limits = replace(house.broker.core.limits, presence_rate=10)
+    shown: list[tuple[str, bool]] = []
+    presence = house.broker.presence
+    publish = presence._publish
+
+    def counting(topic: str, payload: bytes, *, qos: int = 1, retain: bool = False) -> None:
+        if topic.endswith("/presence"):
+            shown.append((topic.split("/")[1], msgspec.json.decode(payload)["online"]))
+        publish(topic, payload, qos=qos, retain=retain)
+
+    presence._publish = counting
+    house.tick(1.0)
+    people = [f"p{number}" for number in range(100)]
+    for _ in range(3):  # three waves of everybody
+        for user in people:
+            presence.connected(user, user)
+        for user in people:
+            presence.disconnected(user, user)
+    for user in people[:60]:
+        presence.connected(user, user)
+    before = len(shown)
+    assert before <= 10
+    for _ in range(20):
+        house.tick(1.0)
+        assert len(shown) - before <= 10
+        before = len(shown)
+    assert presence.waiting == 0
+    assert len(shown) <= 60 + 2 * 10, "each of them once, not once per wave"
+    truth = dict(shown)
+    assert {user for user, online in truth.items() if online} == set(people[:60])
 
 
 async def test_a_take_over_leaves_one_connection(house: House) -> None:

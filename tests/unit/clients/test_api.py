@@ -135,11 +135,15 @@ def test_the_other_routes() -> None:
     server = Server(
         **{
             "POST /v1/auth/register": ME,
+            "PATCH /v1/me": {**ME, "hides_seen": True},
             "POST /v1/chats": chat,
             "GET /v1/chats": {"items": [chat], "next": None},
             "GET /v1/chats/d-1/members": members,
             "POST /v1/chats/d-1/members": members,
             "DELETE /v1/chats/d-1/members/bada": empty,
+            "PATCH /v1/chats/d-1/members/bada": members,
+            "PATCH /v1/chats/d-1": {**chat, "title": "산"},
+            "GET /v1/chats/d-1/pins": {"items": [EVENT]},
             "POST /v1/devices": {**device, "secret": "s"},
             "GET /v1/devices": {"items": [device]},
             "PUT /v1/push-tokens/a:b/c": empty,
@@ -154,6 +158,11 @@ def test_the_other_routes() -> None:
         assert api.members("d-1").items[0].user == "bada"
         assert api.add_members("d-1", ["bada"])[0].role == "member"
         api.remove_member("d-1", "bada")
+        assert api.hide_seen(hides=True).hides_seen
+        assert api.set_role("d-1", "bada", "admin").user == "bada"
+        assert json.loads(server.asked[-1].content) == {"role": "admin"}
+        assert api.rename("d-1", "산").title == "산"
+        assert [event.seq for event in api.pins("d-1")] == [1]
         assert api.create_device("온도계", device="dev-1").secret == "s"
         assert api.devices()[0].secret is None
         api.put_push_token("a:b/c", "ios")

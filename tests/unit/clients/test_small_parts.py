@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from chat.envelopes import Event, Reject, SyncDone, encode
+from chat.envelopes import Event, ReceiptUpdate, Reject, SyncDone, encode
 from chat.errors import InvalidEnvelope
 from clients.python.dispatch import Dispatcher
 from clients.python.pacing import RETRY_CAP, backoff
@@ -43,6 +43,15 @@ def test_inbox_typing_and_presence() -> None:
     assert read("users/haneul/inbox", encode(reject)) == reject
     assert read("users/haneul/inbox", encode(SyncDone(req="1"))) == SyncDone(req="1")
     assert read("chats/g-1/typing/bada", b"") == Typing("g-1", "bada")
+    update = (
+        b'{"type":"receipts","chat":"g-1","at":"2026-05-04T00:00:00Z","marks":[{"user":"a","delivered":2,"seen":1}]}'
+    )
+    seen = read("users/haneul/inbox", update)
+    assert isinstance(seen, ReceiptUpdate)
+    assert seen.marks[0].seen == 1
+    own = read("users/haneul/inbox", EVENT.replace(b'"message"', b'"hide"'))
+    assert isinstance(own, Event)
+    assert (own.type, own.chat, own.seq) == ("hide", "g-1", 1)
     presence = read("users/bada/presence", b'{"online":true,"at":"2026-05-04T00:00:00Z"}')
     assert isinstance(presence, Presence)
     assert presence.online

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from jsonschema import Draft7Validator
 
+from broker.limits import DEFAULTS
 from broker.presence import PresenceEvents
 from chat import envelopes, topics
 from docs import generate_asyncapi
@@ -267,7 +268,10 @@ def test_presence_is_what_the_broker_publishes() -> None:
         del qos, retain
         published[topic] = payload
 
-    PresenceEvents(publish, None).connected("haneul", "haneul:phone")
+    events = PresenceEvents(
+        publish, None, later=lambda _seconds, _action: None, clock=lambda: 0.0, limits=lambda: DEFAULTS
+    )
+    events.connected("haneul", "haneul:phone")
     state = msgspec.json.decode(published[topics.presence("haneul")])
     event = msgspec.json.decode(published[topics.event("connected")])
     assert Draft7Validator(_schema("PresenceState")).is_valid(state)
