@@ -21,6 +21,7 @@ from stack import doctor as examination
 from stack import lock, logs, processes, replica_set, up
 from stack.broker_cli import app as broker_app
 from stack.command import JsonOption, StateOption, fail, load_settings, print_json, running
+from stack.dead_letters_cli import app as dead_letters_app
 from stack.display import TerminalConsole
 from stack.keeper import StackFailed
 from stack.lock import AlreadyRunning
@@ -36,6 +37,7 @@ Run and look after a whole Pabal on this machine: mongod, Valkey, the MQTT broke
     pabal demo               watch two people, a group and a thermometer talk to each other
     pabal doctor             what is wrong, and what to do about it
     pabal broker clients     who is connected
+    pabal dead-letters list  which messages could not be processed
 
 Everything that it writes lies in one directory (./var, --state DIR): data, keys, passwords (credentials.json), what runs
 where (stack.json), logs. A second stack runs beside the first with another directory and other ports:
@@ -52,6 +54,7 @@ app = typer.Typer(
 
 
 app.add_typer(broker_app, name="broker")
+app.add_typer(dead_letters_app, name="dead-letters")
 
 
 def main() -> None:
