@@ -114,7 +114,7 @@ def worker_killed(scene: Scene) -> None:
 def poison_message(scene: Scene) -> None:
     """The database refuses one message for a reason that nobody knows; its neighbours pass, and it is parked."""
     text = f"{POISON} {scene.random.random()}"
-    with _validator(scene.stack, text):
+    with forbidden(scene.stack, text):
         operation = scene.work.poison(text)
         deadline = time.monotonic() + 60.0
         while operation.ended is None and time.monotonic() < deadline:
@@ -178,7 +178,8 @@ def _frozen(stack: RunningStack, *names: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _validator(stack: RunningStack, text: str) -> Iterator[None]:
+def forbidden(stack: RunningStack, text: str) -> Iterator[None]:
+    """The database refuses a message with this text, for a reason that nobody knows."""
     with MongoClient[dict[str, Any]](stack.info["mongo_url"]) as client:
         client["pabal"].command("collMod", "messages", validator={"body.text": {"$ne": text}})
         try:
