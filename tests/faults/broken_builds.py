@@ -7,6 +7,7 @@ Each is patched where the promise is kept, as little as will do; the checker mus
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -150,6 +151,20 @@ def park_nowhere() -> None:
 
     MongoDeadLetters.add = gone  # type: ignore[method-assign]
 
+
+def scatter() -> None:
+    """A chat sticks to no bridge: each message goes to any. Slower, and no promise is broken, as long as the fences stand."""
+    from mqtt.index import Group
+
+    def anyone(self: Any, topic: str, available: Callable[[Any], bool]) -> Any:
+        del topic
+        able = [member for member in self.members if available(member)]
+        return random.choice(able) if able else None  # noqa: S311 -- chance, not secrecy
+
+    Group.choose = anyone  # type: ignore[method-assign]
+
+
+SCATTER = "scatter"
 
 BUILDS = {
     "P1": Build("bridge", acknowledge_first, "lost"),
