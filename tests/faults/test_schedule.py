@@ -80,8 +80,8 @@ class Writing:
         while not self._ended.is_set():
             waiting = len(self._work.run.operations) - self._work.acked()
             if waiting < OUTBOX // 4:
-                self._work.send(20)
-            self._ended.wait(0.05)
+                self._work.send(100)
+            self._ended.wait(0.02)
 
 
 def play(plan: Schedule, scene: Scene) -> None:

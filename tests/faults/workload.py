@@ -217,7 +217,7 @@ class Workload:
             while time.monotonic() < deadline and any(
                 messages - {row.id for row in list(rows)} for rows in list(self.run.received.values()) if rows
             ):
-                time.sleep(0.1)
+                time.sleep(0.3)
         for person in self._people:
             person.client.close()
         self._read_rows()
