@@ -27,6 +27,7 @@ from api import errors, openapi
 from api.auth.endpoints import router as auth
 from api.auth.passwords import Passwords
 from api.chats.endpoints import router as chats
+from api.dead_letters.endpoints import router as dead_letters
 from api.deps import Parts
 from api.devices.endpoints import router as devices
 from api.health.endpoints import router as health
@@ -44,7 +45,19 @@ from chat.ports import Invalidations, Link, RateLimiter
 
 PRINCIPAL = "svc-api"
 
-ROUTERS: tuple[APIRouter, ...] = (auth, me, users, chats, members, messages, sync, devices, push_tokens, health)
+ROUTERS: tuple[APIRouter, ...] = (
+    auth,
+    me,
+    users,
+    chats,
+    members,
+    messages,
+    sync,
+    devices,
+    push_tokens,
+    dead_letters,
+    health,
+)
 
 OpenParts = Callable[[Settings], AbstractAsyncContextManager[Parts]]
 

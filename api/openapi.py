@@ -10,6 +10,14 @@ from fastapi.openapi.utils import get_openapi
 
 from api.auth.schemas import ACCOUNT_EXAMPLE, TOKENS_EXAMPLE, Account, Tokens
 from api.chats.schemas import CHAT_EXAMPLE, CHATS_EXAMPLE, ChatPage, ChatView
+from api.dead_letters.schemas import (
+    LETTER_EXAMPLE,
+    LETTERS_EXAMPLE,
+    REPLAYED_EXAMPLE,
+    LetterDetail,
+    LetterPage,
+    Replayed,
+)
 from api.devices.schemas import CREDENTIALS_EXAMPLE, DEVICES_EXAMPLE, DeviceCredentials, DeviceList
 from api.errors import Problem
 from api.members.schemas import MEMBERS_EXAMPLE, MemberPage
@@ -28,9 +36,12 @@ EXAMPLES: dict[type[msgspec.Struct], dict[str, Any]] = {
     DeviceList: DEVICES_EXAMPLE,
     Event: EVENT_EXAMPLE,
     HistoryPage: HISTORY_EXAMPLE,
+    LetterDetail: LETTER_EXAMPLE,
+    LetterPage: LETTERS_EXAMPLE,
     MemberPage: MEMBERS_EXAMPLE,
     Pins: PINS_EXAMPLE,
     Profile: PROFILE_EXAMPLE,
+    Replayed: REPLAYED_EXAMPLE,
     Reset: RESET_EXAMPLE,
     Send: SEND_EXAMPLE,
     SyncAnswer: SYNC_EXAMPLE,

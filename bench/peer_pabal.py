@@ -24,7 +24,7 @@ from adapters.tokens import TokenIssuer
 from bench.accounts import SERVICE, SPEAKER, Accounts, chat, user
 from bench.peers import PeerMissing, Running, free_port, running
 from chat.models import Chat, ChatKind, Device, Grant, Member, Role, User
-from stack import servers
+from stack import replica_set, servers
 from stack.ports import Address
 
 _AT_ONCE = 200
@@ -100,9 +100,9 @@ def with_servers(accounts: Accounts, directory: Path) -> Iterator[Pabal]:
         running(mongo, [mongo_at.port], directory / "mongo.log"),
         running(servers.valkey_command(valkey, directory, valkey_at), [valkey_at.port], directory / "valkey.log"),
     ):
-        servers.ensure_replica_set(mongo_at)
+        replica_set.ensure([mongo_at])
         environment = {
-            "PABAL_MONGO_URL": servers.mongo_url(mongo_at),
+            "PABAL_MONGO_URL": replica_set.url([mongo_at]),
             "PABAL_MONGO_DATABASE": "bench",
             "PABAL_VALKEY_URL": servers.valkey_url(valkey_at),
             "PABAL_KEYS_DIR": str(directory / "keys"),

@@ -5,7 +5,7 @@
 | `app.py` | constructs everything, routes what the link brings, drains |
 | `gather.py` | lines per chat, from which batches are taken |
 | `ingest.py` | the life of a batch: decode, filter, commit, fan out, settle |
-| `decode.py`, `plain.py` | payloads to `Send` |
+| `decode.py` | payloads to `Send` |
 | `filters/`, `screening.py` | a chain of refusals, which repeats pass |
 | `members.py`, `admission.py`, `rights.py` | who may write, and who may change what |
 | `order.py` | the head of each chat in memory, holes filled with `void` events |

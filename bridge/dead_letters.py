@@ -62,6 +62,7 @@ class DeadLetters:
             tries=tries,
             at=self._now(),
             properties=dict(delivery.properties),
+            content_type=delivery.content_type,
         )
         await self._store.add(letter)
         self._metrics.dead_letters.inc()

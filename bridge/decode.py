@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bridge.gather import Arrival
-from bridge.plain import is_plain
 from chat.envelopes import Send, read_send, read_system, wrap_plain
 from chat.errors import InvalidEnvelope
 from chat.events import Forwarded
 from chat.ids import is_service
+from chat.plain import is_plain
 
 INGEST = "ingest"
 """The user property in which the broker passes on the ingest id."""

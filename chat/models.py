@@ -168,8 +168,28 @@ class PushToken(msgspec.Struct):
     updated_at: datetime
 
 
+class LetterEvent(msgspec.Struct):
+    """One line in the history of a dead letter.
+
+    Attributes:
+        what: `parked`, `replayed`, `refused`.
+        detail: the reason of `parked`, the code of `refused`.
+        by: the administrator, or the process.
+    """
+
+    at: datetime
+    what: str
+    detail: str = ""
+    by: str = ""
+
+
 class DeadLetter(msgspec.Struct):
-    """A message that could not be processed, kept with everything needed to send it again."""
+    """A message that could not be processed, kept with everything needed to send it again.
+
+    Attributes:
+        tries: before it was parked the last time.
+        history: what was done with it, oldest first; the store writes it.
+    """
 
     id: str
     topic: str
@@ -178,6 +198,8 @@ class DeadLetter(msgspec.Struct):
     tries: int
     at: datetime
     properties: dict[str, str] = {}
+    content_type: str | None = None
+    history: list[LetterEvent] = []
 
 
 class Watermarks(msgspec.Struct):

@@ -20,6 +20,7 @@ from chat.models import (
     Device,
     Grant,
     Head,
+    LetterEvent,
     Member,
     PushToken,
     Receipt,
@@ -336,11 +337,27 @@ class PushTokenStore(Protocol):
         ...
 
 
+MAX_LETTER_HISTORY = 100
+"""Lines of a dead letter's history that are kept."""
+
+
 class DeadLetterStore(Protocol):
     """Messages that could not be processed (P9)."""
 
     async def add(self, letter: DeadLetter) -> None:
-        """Park one; the same id again replaces it."""
+        """Park one, and note that in its history; the same id again replaces all but the history."""
+        ...
+
+    async def get(self, letter_id: str) -> DeadLetter | None:
+        """One letter."""
+        ...
+
+    async def note(self, letter_id: str, event: LetterEvent) -> bool:
+        """Add to a letter's history (its newest `MAX_LETTER_HISTORY` lines are kept); False when there is no such letter."""
+        ...
+
+    async def drop(self, letter_id: str) -> bool:
+        """Remove a letter; False when there is no such letter."""
         ...
 
     async def page(self, *, after: str = "", limit: int = 50) -> list[DeadLetter]:

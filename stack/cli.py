@@ -18,15 +18,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from stack import doctor as examination
-from stack import lock, logs, processes, up
+from stack import lock, logs, processes, replica_set, up
 from stack.broker_cli import app as broker_app
 from stack.command import JsonOption, StateOption, fail, load_settings, print_json, running
+from stack.dead_letters_cli import app as dead_letters_app
 from stack.display import TerminalConsole
 from stack.keeper import StackFailed
 from stack.lock import AlreadyRunning
 from stack.ports import BadPortBase
 from stack.servers import BinaryMissing
-from stack.state import State
+from stack.state import State, node_addresses
 
 HELP = """
 Run and look after a whole Pabal on this machine: mongod, Valkey, the MQTT broker, the bridge, the API, the worker.
@@ -36,6 +37,7 @@ Run and look after a whole Pabal on this machine: mongod, Valkey, the MQTT broke
     pabal demo               watch two people, a group and a thermometer talk to each other
     pabal doctor             what is wrong, and what to do about it
     pabal broker clients     who is connected
+    pabal dead-letters list  which messages could not be processed
 
 Everything that it writes lies in one directory (./var, --state DIR): data, keys, passwords (credentials.json), what runs
 where (stack.json), logs. A second stack runs beside the first with another directory and other ports:
@@ -52,6 +54,7 @@ app = typer.Typer(
 
 
 app.add_typer(broker_app, name="broker")
+app.add_typer(dead_letters_app, name="dead-letters")
 
 
 def main() -> None:
@@ -65,7 +68,15 @@ def up_command(
     port_base: Annotated[
         int | None,
         typer.Option(
-            "--port-base", metavar="N", help="Listen on N to N+10 instead of the default ports. [PABAL_PORT_BASE]"
+            "--port-base", metavar="N", help="Listen on N to N+12 instead of the default ports. [PABAL_PORT_BASE]"
+        ),
+    ] = None,
+    mongo_nodes: Annotated[
+        int | None,
+        typer.Option(
+            "--mongo-nodes",
+            metavar="1|3",
+            help="Three mongods instead of one: one of them may die or freeze. [PABAL_MONGO_NODES]",
         ),
     ] = None,
     no_fcm: Annotated[
@@ -77,7 +88,7 @@ def up_command(
     What dies is started again, after 0.2 s at first and 10 s at most. `stack.json` appears once everything is healthy. The
     second start finds the data of the first. Exit code 0 after an ordinary end, 1 when it could not start.
     """
-    settings = load_settings(state=state, port_base=port_base, fcm=False if no_fcm else None)
+    settings = load_settings(state=state, port_base=port_base, mongo_nodes=mongo_nodes, fcm=False if no_fcm else None)
     try:
         up.run(settings, TerminalConsole())
     except (AlreadyRunning, BadPortBase, BinaryMissing, StackFailed, up.PortsBusy) as error:
@@ -136,6 +147,9 @@ def status(state: StateOption = None, as_json: JsonOption = False) -> None:
         table.add_row(name, str(pid), *_usage(pid))
     console = Console()
     console.print(table)
+    if found["mongo_nodes"]:
+        nodes = [f"{one.host} {one.state.lower()}" for one in replica_set.members(node_addresses(found))]
+        console.print(f"\nMongoDB {', '.join(nodes) or 'does not answer'}", highlight=False, soft_wrap=True)
     addresses = {
         "MQTT": f"{found['mqtt_host']}:{found['mqtt_port']}",
         "WebSocket": found["ws_url"],
@@ -167,7 +181,9 @@ def down(
 
 @app.command("logs")
 def logs_command(
-    name: Annotated[str, typer.Argument(help="mongod, valkey, fcm, bootstrap, broker, bridge, api or worker.")],
+    name: Annotated[
+        str, typer.Argument(help="mongod, mongod1, mongod2, valkey, fcm, bootstrap, broker, bridge, api or worker.")
+    ],
     state: StateOption = None,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on with what comes.")] = False,
     lines: Annotated[int, typer.Option("-n", "--lines", metavar="N", help="So many of the last lines.")] = 50,

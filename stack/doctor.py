@@ -19,10 +19,10 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
-from stack import credentials, lock, ports, probes, processes, servers
+from stack import credentials, lock, ports, probes, processes, replica_set, servers
 from stack.ports import Address
 from stack.settings import StackSettings
-from stack.state import StackFile, State
+from stack.state import StackFile, State, node_addresses
 
 LOW_DISK_GB = 2.0
 """mongod stops writing when the disk is full; its journal and oplog alone take 1.5 GB."""
@@ -130,6 +130,7 @@ def _running(state: State, found: StackFile) -> Iterator[Check]:
         yield _process(state, name, pid)
     mongo, valkey = probes.mongo(found["mongo_url"]), probes.valkey(found["valkey_url"])
     yield _probe("mongo", found["mongo_url"], mongo, "see the log of mongod; a replica set needs a primary to write")
+    yield from _nodes(found)
     yield _probe(
         "valkey", found["valkey_url"], valkey, "see the log of valkey; without it pushes and presence stand still"
     )
@@ -155,6 +156,19 @@ def _secure(found: StackFile, sign_in: SignIn) -> Iterator[Check]:
             yield Check(name, f"{url} not tried: clients have to show a certificate")
         elif url is not None:
             yield sign_in.secure(name, url, tls["certificate"])
+
+
+def _nodes(found: StackFile) -> Iterator[Check]:
+    """Each mongod of ours, if there is more than one: the set as a whole may work without one of them."""
+    names = {address: name for name, address in found["mongo_nodes"].items()}
+    if len(names) < 2:
+        return
+    for one in replica_set.members(node_addresses(found)):
+        name = names.get(one.host, one.host)
+        advice = (
+            f"two of three must work; see `pabal logs {name} -f`; a node that was away for long copies everything first"
+        )
+        yield Check(f"node {name}", f"{one.host} is {one.state}", None if one.well else advice)
 
 
 def _process(state: State, name: str, pid: int) -> Check:

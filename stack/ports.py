@@ -13,8 +13,10 @@
 | fcm | 8099 | B+8 | PABAL_FCM_BIND |
 | mqtts | 8883 | B+9 | PABAL_BROKER_TLS |
 | wss | 8084 | B+10 | PABAL_BROKER_WSS |
+| mongo1 | 27118 | B+11 | PABAL_MONGO1_BIND |
+| mongo2 | 27119 | B+12 | PABAL_MONGO2_BIND |
 
-The last two are taken only by a stack that has a certificate (PABAL_BROKER_TLS_CERT).
+mqtts and wss are taken only by a stack that has a certificate (PABAL_BROKER_TLS_CERT).
 """
 
 from __future__ import annotations
@@ -51,6 +53,8 @@ TABLE = (
     Port("fcm", 8099, "PABAL_FCM_BIND", "FCM emulator"),
     Port("mqtts", 8883, "PABAL_BROKER_TLS", "MQTT over TLS"),
     Port("wss", 8084, "PABAL_BROKER_WSS", "MQTT over secure WebSocket, path /mqtt"),
+    Port("mongo1", 27118, "PABAL_MONGO1_BIND", "the second mongod of three"),
+    Port("mongo2", 27119, "PABAL_MONGO2_BIND", "the third mongod of three"),
 )
 
 LAST_PORT = 65_535

@@ -6,12 +6,12 @@ Probes block: the supervisor runs them in threads, `pabal doctor` one after the 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import httpx
 from pymongo.errors import PyMongoError
 
-from stack import servers
+from stack import replica_set, servers
 from stack.ports import Address
 
 Probe = Callable[[], str | None]
@@ -42,22 +42,27 @@ def _parts(answer: httpx.Response) -> str:
     return f" (not healthy: {', '.join(down)})" if down else ""
 
 
-def mongod(address: Address) -> Probe:
-    """The mongod at this address is primary of its set; makes it so where needed."""
+def mongod(addresses: Sequence[Address]) -> Probe:
+    """The mongods at these addresses are a set, and the first works in it; makes it so where needed."""
 
     def probe() -> str | None:
         try:
-            servers.ensure_replica_set(address, seconds=servers.PROBE_SECONDS)
-        except (TimeoutError, PyMongoError) as error:
+            replica_set.ensure(addresses, seconds=servers.PROBE_SECONDS)
+        except (TimeoutError, replica_set.SetIsLarger, PyMongoError) as error:
             return str(error)
         return None
 
     return probe
 
 
+def mongo_member(address: Address) -> Probe:
+    """The mongod at this address works in a set that another one's probe makes."""
+    return lambda: replica_set.member_problem(address)
+
+
 def mongo(url: str) -> Probe:
     """The replica set behind `url` has a primary."""
-    return lambda: servers.mongo_problem(url)
+    return lambda: replica_set.problem(url)
 
 
 def valkey(url: str) -> Probe:

@@ -4,7 +4,8 @@
     valkey ─┘              │           ├─► api
     fcm ───────────────────┘           └─► worker
 
-The order of the list is the order of starting; ends come in reverse.
+The order of the list is the order of starting; ends come in reverse. With `--mongo-nodes 3` there are mongod1 and mongod2 beside
+mongod; the first one's probe makes the set.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from stack import probes, servers
+from stack import probes, replica_set, servers
 from stack.ports import Address
 from stack.probes import Probe
 from stack.settings import SECURE, StackSettings
@@ -76,13 +77,20 @@ class Plan:
     certificate: Path | None = None
     clients_show_certificates: bool = False
 
+    def mongo_nodes(self) -> dict[str, Address]:
+        """The mongods of this stack, by process name."""
+        return {spec.name: self.addresses[_PORT_OF[spec.name]] for spec in self.specs if spec.name in MONGODS}
+
     def ports(self) -> set[str]:
         """The names of the port table that this stack listens on."""
         needed = {"mqtt", "ws", "api", "broker_http", "bridge_http", "worker_http", *SECURE} & set(self.binds)
-        return needed | ({"mongo", "valkey", "fcm"} & {_PORT_OF.get(spec.name, "") for spec in self.specs})
+        return needed | (set(_PORT_OF.values()) & {_PORT_OF.get(spec.name, "") for spec in self.specs})
 
 
-_PORT_OF = {"mongod": "mongo", "valkey": "valkey", "fcm": "fcm"}
+MONGODS = tuple(name.replace("mongo", "mongod") for name in replica_set.NODES)
+"""Process names of the mongods."""
+
+_PORT_OF = {**dict(zip(MONGODS, replica_set.NODES, strict=True)), "valkey": "valkey", "fcm": "fcm"}
 
 
 def plan(settings: StackSettings, state: State) -> Plan:
@@ -94,9 +102,9 @@ def plan(settings: StackSettings, state: State) -> Plan:
     """
     binds = settings.addresses()
     addresses = {name: address.reachable for name, address in binds.items()}
-    mongo_url = settings.mongo_url or servers.mongo_url(addresses["mongo"])
+    mongo_url = settings.mongo_url or replica_set.url(_nodes(settings))
     valkey_url = settings.valkey_url or servers.valkey_url(addresses["valkey"])
-    specs = [*_servers(settings, state, mongo_url, valkey_url)]
+    specs = [*_servers(settings, state, valkey_url)]
     if settings.fcm:
         specs.append(_fcm(settings, state))
     env = _Environment(settings, state, mongo_url, valkey_url)
@@ -114,15 +122,25 @@ def plan(settings: StackSettings, state: State) -> Plan:
     )
 
 
-def _servers(settings: StackSettings, state: State, mongo_url: str, valkey_url: str) -> list[ProcessSpec]:
+def _nodes(settings: StackSettings) -> list[Address]:
+    """Where clients find the mongods."""
+    binds = settings.addresses()
+    return [binds[name].reachable for name in replica_set.NODES[: settings.mongo_nodes]]
+
+
+def _mongods(settings: StackSettings, state: State) -> list[ProcessSpec]:
+    binary, binds, nodes = servers.find_mongod(), settings.addresses(), _nodes(settings)
+    found: list[ProcessSpec] = []
+    for process, name, node in zip(MONGODS, replica_set.NODES, nodes, strict=False):
+        argv = servers.mongod_command(binary, state.directory(name), binds[name], cache_gb=settings.mongo_cache_gb)
+        probe = probes.mongo_member(node) if found else probes.mongod(nodes)
+        found.append(ProcessSpec(process, tuple(argv), address=f"mongodb://{node}", healthy=probe, stop_seconds=30.0))
+    return found
+
+
+def _servers(settings: StackSettings, state: State, valkey_url: str) -> list[ProcessSpec]:
     bind = settings.addresses()
-    found = []
-    if settings.mongo_url is None:
-        argv = servers.mongod_command(
-            servers.find_mongod(), state.directory("mongo"), bind["mongo"], cache_gb=settings.mongo_cache_gb
-        )
-        probe = probes.mongod(bind["mongo"].reachable)
-        found.append(ProcessSpec("mongod", tuple(argv), address=mongo_url, healthy=probe, stop_seconds=30.0))
+    found = [] if settings.mongo_url else _mongods(settings, state)
     if settings.valkey_url is None:
         argv = servers.valkey_command(servers.find_valkey(), state.directory("valkey"), bind["valkey"])
         found.append(ProcessSpec("valkey", tuple(argv), address=valkey_url, healthy=probes.valkey(valkey_url)))

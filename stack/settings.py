@@ -39,7 +39,8 @@ class StackSettings(BaseSettings):
         port_base: shift all ports (`stack.ports`); it beats the single addresses below, which keep their hosts.
         mongo_url: a replica set that runs elsewhere; None starts a mongod of our own.
         valkey_url: a Valkey or Redis that runs elsewhere; None starts one of our own.
-        mongo_cache_gb: GiB of WiredTiger's cache.
+        mongo_nodes: mongods of our own: 1, or 3, of which one may die or freeze without anybody noticing much.
+        mongo_cache_gb: GiB of WiredTiger's cache, of each.
         broker_tls_cert, broker_tls_key, broker_tls_client_ca, broker_tls_client_cert: as the broker's own settings; with a
             certificate it listens on `broker_tls` and `broker_wss` too.
         fcm: start the FCM emulator and send pushes to it; otherwise PABAL_FCM_* of the environment stand.
@@ -53,6 +54,7 @@ class StackSettings(BaseSettings):
     log_format: Literal["console", "json"] = "console"
     mongo_url: str | None = None
     mongo_database: str = "pabal"
+    mongo_nodes: Literal[1, 3] = 1
     mongo_cache_gb: float = Field(default=0.5, ge=0.25)
     valkey_url: str | None = None
     fcm: bool = True
@@ -72,8 +74,10 @@ class StackSettings(BaseSettings):
     broker_tls_key: Path | None = None
     broker_tls_client_ca: Path | None = None
     broker_tls_client_cert: Literal["off", "optional", "required"] | None = None
+    mongo1_bind: Bind = _default("mongo1")
+    mongo2_bind: Bind = _default("mongo2")
 
-    @field_validator("mongo_bind", "valkey_bind", "fcm_bind")
+    @field_validator("mongo_bind", "valkey_bind", "fcm_bind", "mongo1_bind", "mongo2_bind")
     @classmethod
     def _loopback(cls, address: Address) -> Address:
         if not address.is_loopback:

@@ -2,7 +2,7 @@
 
 | path | owner |
 |---|---|
-| `mongo/`, `valkey/` | the data of the servers |
+| `mongo/`, `mongo1/`, `mongo2/`, `valkey/` | the data of the servers |
 | `keys/`, `jwks.json`, `services/` | signing keys, their public halves, secrets of services (`api.bootstrap`) |
 | `broker/`, `worker/`, `fcm/` | what those processes keep |
 | `log/<process>.log` | standard output and error of each process |
@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
+from stack.ports import Address
+
 
 class SecureFile(TypedDict):
     """Of `stack.json`: where the broker speaks TLS, None where it doesn't.
@@ -34,7 +36,11 @@ class SecureFile(TypedDict):
 
 
 class StackFile(TypedDict):
-    """`stack.json`. Addresses are those that a client on this machine connects to; times are ISO 8601, UTC."""
+    """`stack.json`. Addresses are those that a client on this machine connects to; times are ISO 8601, UTC.
+
+    Attributes:
+        mongo_nodes: `host:port` by the name of the process, of those mongods that are ours.
+    """
 
     api: str
     mqtt_host: str
@@ -42,6 +48,7 @@ class StackFile(TypedDict):
     ws_url: str
     tls: SecureFile | None
     mongo_url: str
+    mongo_nodes: dict[str, str]
     valkey_url: str
     processes: dict[str, int]
     fcm_url: str | None
@@ -57,7 +64,7 @@ class State:
 
     root: Path
 
-    DIRECTORIES = ("mongo", "valkey", "keys", "services", "broker", "worker", "fcm", "log")
+    DIRECTORIES = ("mongo", "mongo1", "mongo2", "valkey", "keys", "services", "broker", "worker", "fcm", "log")
 
     @classmethod
     def at(cls, root: Path) -> State:
@@ -114,6 +121,11 @@ class State:
         except FileNotFoundError:
             return None
         return found
+
+
+def node_addresses(found: StackFile) -> list[Address]:
+    """Where the mongods of a stack listen."""
+    return [Address.parse(address) for address in found["mongo_nodes"].values()]
 
 
 def write_atomically(path: Path, text: str, *, mode: int = 0o644) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -10,10 +11,10 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from stack import credentials, ports, servers
+from stack import credentials, ports, replica_set, servers
 from stack.credentials import Credentials
 from stack.processes import REPOSITORY
-from stack.state import StackFile, State
+from stack.state import StackFile, State, node_addresses
 
 UP_SECONDS = 90.0
 DOWN_SECONDS = 60.0
@@ -43,6 +44,7 @@ class RunningStack:
         root: Path,
         *,
         port_base: int | None = None,
+        mongo_nodes: int = 1,
         env: Mapping[str, str] | None = None,
         args: tuple[str, ...] = (),
         program: tuple[str, ...] = ("-m", "stack"),
@@ -52,6 +54,7 @@ class RunningStack:
         Args:
             root: the state directory.
             port_base: the first port; free ones when omitted.
+            mongo_nodes: 1, or 3.
             env: variables on top of our own.
             args: more arguments of `pabal up`.
             program: what Python runs in place of `pabal`: for builds that are broken on purpose.
@@ -62,7 +65,8 @@ class RunningStack:
         state = State.at(root)
         root.mkdir(parents=True, exist_ok=True)
         base = port_base or ports.free_port_base()
-        argv = [sys.executable, *program, "up", "--state", str(state.root), "--port-base", str(base), *args]
+        where = ("--state", str(state.root), "--port-base", str(base), "--mongo-nodes", str(mongo_nodes))
+        argv = [sys.executable, *program, "up", *where, *args]
         output, before = state.root / "up.log", state.read_stack()
         with output.open("ab") as file:
             process = subprocess.Popen(  # noqa: S603 -- our own program
@@ -92,6 +96,32 @@ class RunningStack:
         pid = self.refresh()["processes"][name]
         os.kill(pid, signal.SIGKILL)
         return pid
+
+    def pause(self, name: str) -> int:
+        """SIGSTOP to one process: it keeps its connections and answers nobody. Returns its pid, for `resume`."""
+        pid = self.refresh()["processes"][name]
+        os.kill(pid, signal.SIGSTOP)
+        return pid
+
+    def resume(self, pid: int) -> None:
+        """SIGCONT to a process that was paused; one that has ended meanwhile needs none."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+
+    def primary(self, *, patience: float = 30.0) -> str:
+        """The process name of the mongod that is primary now.
+
+        Raises:
+            TimeoutError: there is none.
+        """
+        names = {address: name for name, address in self.refresh()["mongo_nodes"].items()}
+        deadline = time.monotonic() + patience
+        while time.monotonic() < deadline:
+            for one in replica_set.members(node_addresses(self.info)):
+                if one.state == "PRIMARY":
+                    return names[one.host]
+            time.sleep(0.1)
+        raise TimeoutError(f"no mongod is primary after {patience:g} s")
 
     def stop(self) -> int:
         """End it in order, and wait; its exit code."""

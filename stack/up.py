@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from stack import credentials, lock, ports, probes, processes
+from stack import credentials, lock, ports, probes, processes, replica_set
 from stack.display import Display, summary
 from stack.keeper import StackFailed
 from stack.ports import Address
@@ -39,6 +39,7 @@ def run(settings: StackSettings, console: Console) -> None:
     """
     state = State.at(settings.state)
     plan = processes.plan(settings, state)
+    _check_nodes(settings, state)
     state.create()
     with lock.hold(state.lock):
         left = state.stack_file.exists()  # by a supervisor that was killed
@@ -64,6 +65,20 @@ def check_ports(addresses: Mapping[str, Address], wanted: set[str], *, patience:
         if time.monotonic() > deadline:
             raise PortsBusy("\n".join(str(port) for port in taken))
         time.sleep(0.1)
+
+
+def _check_nodes(settings: StackSettings, state: State) -> None:
+    """Data of three nodes are not run with one: it may be the one that the last majority writes have not reached."""
+    others = [state.directory(name) for name in replica_set.NODES[1:]]
+    if (
+        settings.mongo_url is None
+        and settings.mongo_nodes == 1
+        and any((path / "WiredTiger").exists() for path in others)
+    ):
+        raise StackFailed(
+            f"the data in {state.root} belong to a set of three nodes, and one of them alone may miss what was acknowledged: "
+            "start it with --mongo-nodes 3"
+        )
 
 
 def _check_external(plan: Plan, settings: StackSettings) -> None:
@@ -112,6 +127,7 @@ def describe(plan: Plan, state: State, pids: dict[str, int], started_at: datetim
         "ws_url": f"ws://{at['ws']}/mqtt",
         "tls": _secure(plan),
         "mongo_url": plan.mongo_url,
+        "mongo_nodes": {name: str(address) for name, address in plan.mongo_nodes().items()},
         "valkey_url": plan.valkey_url,
         "processes": pids,
         "fcm_url": f"http://{at['fcm']}" if plan.fcm else None,

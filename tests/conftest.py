@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 import pytest
 from pymongo import MongoClient
 
-from stack import ports, servers
+from stack import ports, replica_set, servers
 from stack.ports import Address
 from stack.testing import RunningStack
 
@@ -80,7 +80,7 @@ def mongo_url() -> Iterator[str]:
 
     def ready() -> str | None:
         try:
-            servers.ensure_replica_set(address, seconds=1.0)
+            replica_set.ensure([address], seconds=1.0)
         except TimeoutError as error:
             return str(error)
         return None
@@ -90,7 +90,7 @@ def mongo_url() -> Iterator[str]:
         data.mkdir()
         argv = servers.mongod_command(binary, data, address, cache_gb=0.5)
         with running(argv, Path(directory, "log"), ready=ready):
-            yield servers.mongo_url(address)
+            yield replica_set.url([address])
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from adapters.memory.records import copied
-from chat.models import DeadLetter
+from chat.models import DeadLetter, LetterEvent
+from chat.ports import MAX_LETTER_HISTORY
 
 
 class MemoryDeadLetters:
@@ -14,7 +15,27 @@ class MemoryDeadLetters:
 
     async def add(self, letter: DeadLetter) -> None:
         """See `DeadLetterStore.add`."""
-        self._letters[letter.id] = copied(letter)
+        known = self._letters.get(letter.id)
+        kept = self._letters[letter.id] = copied(letter)
+        kept.history = known.history if known else []
+        await self.note(letter.id, LetterEvent(letter.at, "parked", letter.reason))
+
+    async def get(self, letter_id: str) -> DeadLetter | None:
+        """See `DeadLetterStore.get`."""
+        found = self._letters.get(letter_id)
+        return copied(found) if found else None
+
+    async def note(self, letter_id: str, event: LetterEvent) -> bool:
+        """See `DeadLetterStore.note`."""
+        found = self._letters.get(letter_id)
+        if found is None:
+            return False
+        found.history = [*found.history, copied(event)][-MAX_LETTER_HISTORY:]
+        return True
+
+    async def drop(self, letter_id: str) -> bool:
+        """See `DeadLetterStore.drop`."""
+        return self._letters.pop(letter_id, None) is not None
 
     async def page(self, *, after: str = "", limit: int = 50) -> list[DeadLetter]:
         """See `DeadLetterStore.page`."""

@@ -25,6 +25,13 @@ DUPLICATE_KEY = 11000
 SELECTION_MS = 5_000
 """How long an operation looks for a primary: longer than an election takes on one machine, shorter than a client waits."""
 
+CONNECT_MS = 2_000
+"""How long a connection, or the answer to a heartbeat, may take. A server that is frozen (it keeps its connections and answers
+nobody) is noticed after this and a heartbeat, and what waits for it is broken off and goes to the next primary."""
+
+HEARTBEAT_MS = 1_000
+"""How often each server is asked what it is; the driver's own 10 s are about as long as we wait for anything at all."""
+
 OPERATION_MS = 10_000
 """Bound of any one operation, retries and the wait for the majority included."""
 
@@ -91,7 +98,8 @@ def connect(url: str, database: str, *, listeners: Sequence[CommandListener] = (
         tz_aware=True,
         tzinfo=UTC,
         serverSelectionTimeoutMS=SELECTION_MS,
-        connectTimeoutMS=SELECTION_MS,
+        connectTimeoutMS=CONNECT_MS,
+        heartbeatFrequencyMS=HEARTBEAT_MS,
         timeoutMS=OPERATION_MS,
         event_listeners=list(listeners),
     )

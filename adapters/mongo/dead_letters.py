@@ -9,6 +9,8 @@
 | `tries` | int | how often that was tried |
 | `at` | date | when it was parked |
 | `properties` | [[string, string]] | MQTT 5 user properties: pairs, because their names may hold `$` and dots |
+| `content_type` | string? | MQTT 5 content type |
+| `history` | [{`at`, `what`, `detail`, `by`}] | what was done with it, oldest first, bounded |
 
 No index but `_id`: letters are read page by page, by id.
 """
@@ -17,8 +19,9 @@ from __future__ import annotations
 
 from pymongo import ASCENDING
 
-from adapters.mongo.client import Database, fetch, translate
-from chat.models import DeadLetter
+from adapters.mongo.client import Database, Document, fetch, translate
+from chat.models import DeadLetter, LetterEvent
+from chat.ports import MAX_LETTER_HISTORY
 
 COLLECTION = "dead_letters"
 
@@ -32,32 +35,63 @@ class MongoDeadLetters:
     @translate
     async def add(self, letter: DeadLetter) -> None:
         """See `DeadLetterStore.add`."""
-        await self._letters.replace_one(
+        parked = LetterEvent(letter.at, "parked", letter.reason)
+        await self._letters.update_one(
             {"_id": letter.id},
             {
-                "topic": letter.topic,
-                "payload": letter.payload,
-                "reason": letter.reason,
-                "tries": letter.tries,
-                "at": letter.at,
-                "properties": [[name, value] for name, value in letter.properties.items()],
+                "$set": {
+                    "topic": letter.topic,
+                    "payload": letter.payload,
+                    "reason": letter.reason,
+                    "tries": letter.tries,
+                    "at": letter.at,
+                    "properties": [[name, value] for name, value in letter.properties.items()],
+                    "content_type": letter.content_type,
+                },
+                **_noted(parked),
             },
             upsert=True,
         )
 
     @translate
+    async def get(self, letter_id: str) -> DeadLetter | None:
+        """See `DeadLetterStore.get`."""
+        found = await self._letters.find_one({"_id": letter_id})
+        return _letter(found) if found else None
+
+    @translate
+    async def note(self, letter_id: str, event: LetterEvent) -> bool:
+        """See `DeadLetterStore.note`."""
+        result = await self._letters.update_one({"_id": letter_id}, _noted(event))
+        return result.matched_count > 0
+
+    @translate
+    async def drop(self, letter_id: str) -> bool:
+        """See `DeadLetterStore.drop`."""
+        result = await self._letters.delete_one({"_id": letter_id})
+        return result.deleted_count > 0
+
+    @translate
     async def page(self, *, after: str = "", limit: int = 50) -> list[DeadLetter]:
         """See `DeadLetterStore.page`."""
         documents = await fetch(self._letters, {"_id": {"$gt": after}}, sort=[("_id", ASCENDING)], limit=limit)
-        return [
-            DeadLetter(
-                id=document["_id"],
-                topic=document["topic"],
-                payload=document["payload"],
-                reason=document["reason"],
-                tries=int(document["tries"]),
-                at=document["at"],
-                properties=dict(document["properties"]),
-            )
-            for document in documents
-        ]
+        return [_letter(document) for document in documents]
+
+
+def _noted(event: LetterEvent) -> Document:
+    line = {"at": event.at, "what": event.what, "detail": event.detail, "by": event.by}
+    return {"$push": {"history": {"$each": [line], "$slice": -MAX_LETTER_HISTORY}}}
+
+
+def _letter(document: Document) -> DeadLetter:
+    return DeadLetter(
+        id=document["_id"],
+        topic=document["topic"],
+        payload=document["payload"],
+        reason=document["reason"],
+        tries=int(document["tries"]),
+        at=document["at"],
+        properties=dict(document["properties"]),
+        content_type=document.get("content_type"),
+        history=[LetterEvent(**line) for line in document.get("history", ())],
+    )

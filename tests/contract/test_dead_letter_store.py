@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from adapters.stores import Stores
-from chat.models import DeadLetter
+from chat.models import DeadLetter, LetterEvent
+from chat.ports import MAX_LETTER_HISTORY
 
 AT = datetime(2026, 5, 1, 12, 0, 0, 123_000, tzinfo=UTC)
 
@@ -16,28 +17,58 @@ def letter(id_: str, **fields: Any) -> DeadLetter:
     return DeadLetter(id=id_, **{**defaults, **fields})
 
 
+def parked(id_: str, **fields: Any) -> DeadLetter:
+    """A letter as it comes back after it was parked once."""
+    found = letter(id_, **fields)
+    found.history = [LetterEvent(found.at, "parked", found.reason)]
+    return found
+
+
 async def test_a_letter_comes_back_byte_by_byte(stores: Stores) -> None:
-    parked = letter(
-        "l1",
-        payload=bytes(range(256)) + "안녕".encode(),
-        properties={"$where": "1", "a.b": "", "": "빈 이름", "$ref": "x", "ingest": "i-1"},
-    )
-    await stores.dead_letters.add(parked)
+    fields: dict[str, Any] = {
+        "payload": bytes(range(256)) + "안녕".encode(),
+        "properties": {"$where": "1", "a.b": "", "": "빈 이름", "$ref": "x", "ingest": "i-1"},
+        "content_type": "application/octet-stream",
+    }
+    await stores.dead_letters.add(letter("l1", **fields))
     (back,) = await stores.dead_letters.page()
-    assert back == parked
+    assert back == await stores.dead_letters.get("l1") == parked("l1", **fields)
     assert type(back.payload) is bytes
 
 
-async def test_the_same_id_again_replaces(stores: Stores) -> None:
+async def test_the_same_id_again_replaces_all_but_the_history(stores: Stores) -> None:
     await stores.dead_letters.add(letter("l1"))
+    replayed = LetterEvent(AT, "replayed", by="admin")
+    assert await stores.dead_letters.note("l1", replayed)
     await stores.dead_letters.add(letter("l1", tries=2, reason="second"))
-    assert await stores.dead_letters.page() == [letter("l1", tries=2, reason="second")]
+    again = letter("l1", tries=2, reason="second")
+    again.history = [LetterEvent(AT, "parked", "invalid_envelope"), replayed, LetterEvent(AT, "parked", "second")]
+    assert await stores.dead_letters.page() == [again]
+
+
+async def test_a_history_is_bounded(stores: Stores) -> None:
+    await stores.dead_letters.add(letter("l1"))
+    for number in range(MAX_LETTER_HISTORY + 1):
+        await stores.dead_letters.note("l1", LetterEvent(AT, "refused", str(number)))
+    found = await stores.dead_letters.get("l1")
+    assert found is not None
+    assert [line.detail for line in found.history] == [str(n) for n in range(1, MAX_LETTER_HISTORY + 1)]
+
+
+async def test_a_letter_is_dropped_once(stores: Stores) -> None:
+    await stores.dead_letters.add(letter("l1"))
+    await stores.dead_letters.add(letter("l2"))
+    assert await stores.dead_letters.drop("l1")
+    assert not await stores.dead_letters.drop("l1")
+    assert await stores.dead_letters.get("l1") is None
+    assert not await stores.dead_letters.note("l1", LetterEvent(AT, "replayed"))
+    assert await stores.dead_letters.page() == [parked("l2")]
 
 
 async def test_letters_page_by_page(stores: Stores) -> None:
     for number in (3, 1, 2, 4):
         await stores.dead_letters.add(letter(f"l{number}"))
-    assert await stores.dead_letters.page(limit=3) == [letter("l1"), letter("l2"), letter("l3")]
-    assert await stores.dead_letters.page(after="l3", limit=3) == [letter("l4")]
+    assert await stores.dead_letters.page(limit=3) == [parked("l1"), parked("l2"), parked("l3")]
+    assert await stores.dead_letters.page(after="l3", limit=3) == [parked("l4")]
     assert await stores.dead_letters.page(after="l4") == []
     assert await stores.dead_letters.page(limit=0) == []

@@ -7,17 +7,27 @@ from dataclasses import replace
 
 import pytest
 
-from tests.faults.checker import Row, Run, check, summary
+from tests.faults.checker import Mark, Operation, Outcome, Row, Run, Sample, check, summary
 
 
 def good() -> Run:
-    rows = [Row("c", seq, f"m{seq}", n=seq, sender="a") for seq in (1, 2, 3)]
+    rows = [Row("c", seq, f"m{seq}", n=seq, sender="a", token=f"m{seq}") for seq in (1, 2, 3)]
+    operations = [Operation("a", "send", "c", row.id, Outcome.OK) for row in rows]
+    operations += [
+        Operation("a", "repeat", "c", "m2", Outcome.OK),
+        Operation("a", "send", "c", "poison", Outcome.FAIL, "dead_letter"),
+        Operation("a", "send", "c", "m3", Outcome.UNKNOWN),
+        Operation("x", "intrude", "c", "m8", Outcome.FAIL, "forbidden"),
+    ]
     return Run(
-        sent={row.id: ("c", "a") for row in rows},
-        acked={"m1", "m2", "m3"},
+        operations=operations,
         stored=rows,
-        received={"a": list(rows), "b": list(rows)},
+        received={"a": list(rows), "b": list(rows), "x": []},
         history={"c": ["m1", "m2", "m3"]},
+        members={"c": {"a", "b"}},
+        marks=[Mark("c", "b", 0, 0, 0), Mark("c", "b", 2, 1, 1), Mark("c", "b", 3, 3, 3)],
+        samples=[Sample("waiting", 20, 20)],
+        letters={"poison"},
     )
 
 
@@ -33,8 +43,12 @@ def test_voids_fill_slots_without_counting() -> None:
 
 
 def lose(run: Run) -> None:
-    run.acked.add("m9")
-    run.sent["m9"] = ("c", "a")
+    run.operations.append(Operation("a", "send", "c", "m9", Outcome.OK))
+
+
+def haunt(run: Run) -> None:
+    run.operations = [one for one in run.operations if one.id != "m3"]
+    run.operations.append(Operation("a", "send", "c", "m3", Outcome.FAIL, "not_a_writer"))
 
 
 def invent(run: Run) -> None:
@@ -42,7 +56,7 @@ def invent(run: Run) -> None:
 
 
 def repeat(run: Run) -> None:
-    run.stored.append(Row("c", 4, "m3", n=4, sender="a"))
+    run.stored.append(Row("c", 4, "m4", n=4, sender="a", token="m3"))
 
 
 def skip(run: Run) -> None:
@@ -70,6 +84,38 @@ def hide(run: Run) -> None:
     run.history["c"].remove("m2")
 
 
+def let_in(run: Run) -> None:
+    run.operations.append(Operation("x", "intrude", "c", "m9", Outcome.OK))
+
+
+def overhear(run: Run) -> None:
+    run.received["x"].append(run.stored[0])
+
+
+def sink(run: Run) -> None:
+    run.marks.append(Mark("c", "b", 3, 2, 2))
+
+
+def overrun(run: Run) -> None:
+    run.marks.append(Mark("c", "b", 4, 3, 3))
+
+
+def outrun(run: Run) -> None:
+    run.marks[-1] = Mark("c", "b", 2, 3, 3)
+
+
+def misread(run: Run) -> None:
+    run.marks[-1] = Mark("c", "b", 3, 3, 2)
+
+
+def grow(run: Run) -> None:
+    run.samples.append(Sample("waiting", 21, 20))
+
+
+def forget(run: Run) -> None:
+    run.letters.clear()
+
+
 @pytest.mark.parametrize(
     ("spoil", "kind"),
     [
@@ -82,6 +128,15 @@ def hide(run: Run) -> None:
         (swap, "order"),
         (change, "changed"),
         (hide, "history"),
+        (haunt, "ghost"),
+        (let_in, "intruder"),
+        (overhear, "intruder"),
+        (sink, "sank"),
+        (overrun, "watermark"),
+        (outrun, "watermark"),
+        (misread, "watermark"),
+        (grow, "unbounded"),
+        (forget, "unparked"),
     ],
 )
 def test_each_contradiction_is_found(spoil: Callable[[Run], None], kind: str) -> None:

@@ -77,7 +77,7 @@ def test_a_setting_that_is_wrong_is_named(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_port_base_out_of_range_is_refused() -> None:
     answer = pabal("up", "--port-base", "80")
     assert answer.exit_code == 1
-    assert "--port-base is 1024 to 65525" in answer.output
+    assert "--port-base is 1024 to 65523" in answer.output
 
 
 def test_a_busy_port_stops_the_start_before_anything_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

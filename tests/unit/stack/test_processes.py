@@ -3,8 +3,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from stack import processes, servers
+from stack import processes, servers, up
+from stack.keeper import StackFailed
 from stack.processes import Plan, ProcessSpec, Restart
 from stack.settings import StackSettings
 from stack.state import State
@@ -61,6 +63,35 @@ def test_ports_reach_the_processes(state: State) -> None:
         assert (specs[name].env["PABAL_MQTT_HOST"], specs[name].env["PABAL_MQTT_PORT"]) == ("127.0.0.1", "21000")
     assert "21006" in specs["mongod"].argv
     assert "21007" in specs["valkey"].argv
+
+
+def test_three_nodes_are_three_mongods_that_everybody_knows(state: State) -> None:
+    plan = processes.plan(StackSettings(port_base=21000, mongo_nodes=3), state)
+    specs = by_name(plan)
+    nodes = {"mongod": ("21006", "mongo"), "mongod1": ("21011", "mongo1"), "mongod2": ("21012", "mongo2")}
+    assert {name: str(address.port) for name, address in plan.mongo_nodes().items()} == {
+        name: port for name, (port, _) in nodes.items()
+    }
+    for name, (port, directory) in nodes.items():
+        assert {port, str(state.directory(directory))} <= set(specs[name].argv)
+    assert {"mongo", "mongo1", "mongo2"} <= plan.ports()
+    assert set(nodes) <= set(specs["bootstrap"].depends_on)
+    url = "mongodb://127.0.0.1:21006,127.0.0.1:21011,127.0.0.1:21012/?replicaSet=pabal"
+    assert {specs[name].env["PABAL_MONGO_URL"] for name in ("bootstrap", "broker", "bridge", "api", "worker")} == {url}
+
+
+def test_one_node_takes_no_ports_of_others(state: State) -> None:
+    plan = processes.plan(StackSettings(), state)
+    assert not {"mongo1", "mongo2"} & plan.ports()
+    assert list(plan.mongo_nodes()) == ["mongod"]
+
+
+def test_data_of_three_nodes_are_not_run_with_one(state: State) -> None:
+    data = state.directory("mongo2")
+    data.mkdir(parents=True)
+    (data / "WiredTiger").touch()
+    with pytest.raises(StackFailed, match="--mongo-nodes 3"):
+        up.run(StackSettings(state=state.root), Console(quiet=True))
 
 
 def test_nobody_gets_a_secret_that_is_not_theirs(state: State) -> None:

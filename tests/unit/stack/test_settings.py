@@ -69,7 +69,7 @@ def test_the_port_base_can_be_an_environment_variable(monkeypatch: pytest.Monkey
     assert settings.state == Path("/srv/다른곳")
 
 
-@pytest.mark.parametrize("name", ["mongo_bind", "valkey_bind", "fcm_bind"])
+@pytest.mark.parametrize("name", ["mongo_bind", "mongo1_bind", "mongo2_bind", "valkey_bind", "fcm_bind"])
 def test_servers_without_a_password_stay_on_this_machine(name: str) -> None:
     with pytest.raises(ValidationError, match="loopback only"):
         StackSettings(**{name: "0.0.0.0:1234"})

@@ -1,0 +1,163 @@
+"""Dead letters: looked at, sent again, thrown away (P9)."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from api.clock import now
+from api.dead_letters.schemas import LetterDetail, LetterPage, LetterQuery, LetterView, Replayed
+from api.messages.refusals import refusal
+from api.pagination import pack, unpack
+from chat import topics
+from chat.envelopes import MAX_SEND_BYTES, Send, encode, read_send, wrap_plain
+from chat.errors import Conflict, NotFound, PabalError, Unavailable
+from chat.models import DeadLetter, LetterEvent, Principal
+from chat.plain import is_plain
+from chat.ports import DeadLetterStore, Link, MessageStore
+from chat.topics import Topic
+
+INGEST = "ingest"
+"""The property that gives a plain payload its message id, the same for every try."""
+
+_log = structlog.get_logger("dead_letters")
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetterService:
+    """The decisions of `/v1/admin/dead-letters`.
+
+    Attributes:
+        send_timeout: seconds that a replay waits for its PUBACK.
+    """
+
+    letters: DeadLetterStore
+    messages: MessageStore
+    link: Link
+    send_timeout: float
+
+    async def page(self, query: LetterQuery) -> LetterPage:
+        """One page, by id.
+
+        Raises:
+            BadInput: `invalid_cursor`.
+        """
+        after = unpack(query.cursor, 1)[0] if query.cursor else ""
+        found = await self.letters.page(after=after, limit=query.limit + 1)
+        items = [LetterView(**_facts(letter)) for letter in found[: query.limit]]
+        return LetterPage(items=items, next=pack(items[-1].id) if len(found) > query.limit else None)
+
+    async def show(self, letter_id: str) -> LetterDetail:
+        """One letter with its payload.
+
+        Raises:
+            NotFound: `unknown_dead_letter`.
+        """
+        letter = await self._get(letter_id)
+        try:
+            payload, encoding = letter.payload.decode(), None
+        except UnicodeDecodeError:
+            payload, encoding = base64.b64encode(letter.payload).decode(), "base64"
+        return LetterDetail(
+            **_facts(letter),
+            payload=payload,
+            encoding=encoding,
+            content_type=letter.content_type,
+            properties=letter.properties,
+        )
+
+    async def replay(self, letter_id: str, *, caller: Principal) -> Replayed:
+        """Send it through the whole path again as its sender, and drop it once it is stored.
+
+        It has the message id that it had: replayed twice, or after its sender has sent it again, it is stored once (P4).
+
+        Raises:
+            NotFound: `unknown_dead_letter`.
+            Conflict: `not_replayable`: it is no message.
+            PabalError: refused again; it stays where it is.
+            Unavailable: nothing is known; replaying it again is safe.
+        """
+        letter = await self._get(letter_id)
+        topic = _send_topic(letter)
+        if topic is None:
+            raise Conflict("this letter is no message of a chat: it can only be dropped", code="not_replayable")
+        send = _message(letter, topic)
+        await self.letters.note(letter.id, LetterEvent(now(), "replayed", by=caller.id))
+        try:
+            await self._publish(letter.topic, send)
+        except PabalError as error:
+            await self.letters.note(letter.id, LetterEvent(now(), "refused", error.code, caller.id))
+            _log.warning("dead_letter.refused_again", id=letter.id, code=error.code, by=caller.id)
+            raise
+        stored = (await self.messages.by_ids([send.id])).get(send.id)
+        if stored is None:
+            raise Unavailable("the message was not confirmed; replay it again")
+        await self.letters.drop(letter.id)
+        _log.info("dead_letter.replayed", id=letter.id, chat=stored.chat, seq=stored.seq, by=caller.id)
+        return Replayed(id=letter.id, message=stored.id, chat=stored.chat, seq=stored.seq)
+
+    async def drop(self, letter_id: str, *, caller: Principal) -> None:
+        """Throw it away for good.
+
+        Raises:
+            NotFound: `unknown_dead_letter`.
+        """
+        if not await self.letters.drop(letter_id):
+            raise _unknown()
+        _log.warning("dead_letter.dropped", id=letter_id, by=caller.id)
+
+    async def _get(self, letter_id: str) -> DeadLetter:
+        letter = await self.letters.get(letter_id)
+        if letter is None:
+            raise _unknown()
+        return letter
+
+    async def _publish(self, topic: str, send: Send) -> None:
+        try:
+            async with asyncio.timeout(self.send_timeout):
+                answer = await self.link.publish(topic, encode(send), content_type=topics.JSON_CONTENT_TYPE)
+        except TimeoutError:
+            raise Unavailable("the message was not confirmed in time; replay it again") from None
+        refused = refusal(answer)
+        if refused is not None:
+            raise refused
+
+
+def _facts(letter: DeadLetter) -> dict[str, Any]:
+    topic = _send_topic(letter)
+    return {
+        "id": letter.id,
+        "topic": letter.topic,
+        "chat": topic.scope if topic else None,
+        "sender": topic.user if topic else None,
+        "reason": letter.reason,
+        "tries": letter.tries,
+        "at": letter.at,
+        "size": len(letter.payload),
+        "replayable": topic is not None,
+        "history": letter.history,
+    }
+
+
+def _send_topic(letter: DeadLetter) -> Topic | None:
+    topic = topics.parse(letter.topic)
+    return topic if topic is not None and topic.kind is topics.Kind.SEND else None
+
+
+def _message(letter: DeadLetter, topic: Topic) -> Send:
+    """What the letter says, as an envelope: so a plain payload keeps the id that it had the first time.
+
+    Raises:
+        BadInput: it can't be read, or plain bytes are too large as an envelope.
+    """
+    if is_plain(topic.user or "", letter.payload, letter.content_type) and INGEST in letter.properties:
+        return wrap_plain(letter.payload, ingest_id=letter.properties[INGEST], content_type=letter.content_type)
+    return read_send(letter.payload, max_bytes=MAX_SEND_BYTES)
+
+
+def _unknown() -> NotFound:
+    return NotFound("there is no such dead letter (any more)", code="unknown_dead_letter")
