@@ -81,7 +81,7 @@ class Person:
 def test_stack_json_says_what_runs_where(stack: RunningStack) -> None:
     info = stack.refresh()
     assert set(info) == {
-        *("api", "mqtt_host", "mqtt_port", "ws_url", "tls", "mongo_url", "valkey_url", "processes"),
+        *("api", "mqtt_host", "mqtt_port", "ws_url", "tls", "mongo_url", "mongo_nodes", "valkey_url", "processes"),
         *("fcm_url", "credentials", "state", "started_at", "metrics"),
     }
     assert list(info["processes"]) == PROCESSES
