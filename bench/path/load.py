@@ -12,7 +12,7 @@ from typing import Self
 
 from bench.client import LoadClient
 from bench.path.cases import PAIRS, SIZE, Messages, reader, rooms_read, rooms_written, writer
-from bench.path.systems import Counts, Running, counts
+from bench.path.systems import Counts, Running, counts, quiet
 from bench.stats import busy_seconds, cpu_seconds, percentile
 from mqtt.codec import publish_parts
 
@@ -20,6 +20,8 @@ SECONDS = 120.0
 """The longest that one measurement may take beyond the time in which it sends."""
 _STALLED = 10.0
 """Seconds without a delivery after which what is missing counts as missing."""
+_STILL, _CHATS_PER_SECOND = 0.5, 2_000
+"""The bridge stores the receipts of so many chats and then tells of them: until then it is still without having ended."""
 _MARK = b'"@'
 _STAMP = 18
 _LOOK = 0.002
@@ -83,6 +85,7 @@ async def measure(name: str, case: Messages, running: Running) -> Result:
     pairs = [await _pair(name, case, running, number) for number in range(PAIRS)]
     try:
         await _warm(case, pairs)
+        await quiet(running, still=_STILL + case.chats / _CHATS_PER_SECOND)
         gc.collect()
         gc.freeze()  # a collection of the load generator's (25 ms) would be measured as the path's latency
         before, sent = counts(running), sum(pair.writer.sent for pair in pairs)

@@ -109,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     cases = {name: case for name, case in CASES.items() if not options.only or name in options.only}
     if options.quick:
         cases = {name: shortened(case) for name, case in cases.items()}
-    rounds = options.rounds or (1 if options.quick else 3)
+    rounds = options.rounds or (1 if options.quick else 2)
     console = Console(stderr=True)
     try:
         open_files(max(case.online if isinstance(case, Group) else 0 for case in cases.values()) + _SPARE_FILES)
@@ -150,7 +150,7 @@ def write(report: Report, directory: Path) -> list[Path]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench.path", description=__doc__.split("\n", 1)[0])
     parser.add_argument("--quick", action="store_true", help="one round of less work: about two minutes")
-    parser.add_argument("--rounds", type=int, metavar="N", help="default: 3, with --quick 1")
+    parser.add_argument("--rounds", type=int, metavar="N", help="default: 2, with --quick 1")
     parser.add_argument(
         "--only",
         action="append",

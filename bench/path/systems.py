@@ -26,7 +26,7 @@ from bench.peer_mosquitto import Mosquitto
 from bench.peer_pabal import in_turn
 from bench.peers import free_port, running
 from chat.models import Chat, ChatKind, Grant, Member, Role, User
-from stack import servers
+from stack import replica_set, servers
 from stack.ports import Address
 from stack.processes import plan
 from stack.settings import StackSettings
@@ -37,6 +37,7 @@ _SETTLE = 1.0
 """Seconds after which a bridge that came or went has its share of the chats."""
 _DROPPED = re.compile(r'^pabal_broker_dropped_total\{reason="([^"]+)"\} ([0-9.e+]+)$', re.MULTILINE)
 _REFUSED = re.compile(r"^pabal_b(?:roker|ridge)_refused_total\{[^}]*\} ([0-9.e+]+)$", re.MULTILINE)
+_TAKEN = re.compile(r"^pabal_broker_messages_in_total ([0-9.e+]+)$", re.MULTILINE)
 _OUR_ENVIRONMENT = {
     "PABAL_BROKER_LIMIT_ADDRESS_RATE": "0",  # all connections come from one address
     "PABAL_LOG_LEVEL": "warning",
@@ -195,8 +196,8 @@ def baseline() -> Iterator[Runs]:
         data.mkdir()
         command = servers.mongod_command(servers.find_mongod(), data, at, cache_gb=StackSettings().mongo_cache_gb)
         with running(command, [at.port], directory / "mongo.log") as mongod:
-            servers.ensure_replica_set(at)
-            yield _Naive(mosquitto, directory, mongod, servers.mongo_url(at))
+            replica_set.ensure([at])
+            yield _Naive(mosquitto, directory, mongod, replica_set.url([at]))
 
 
 class _Naive:
@@ -272,6 +273,23 @@ def counted(texts: Iterable[str]) -> Counts:
 def counts(running: Running) -> Counts:
     """Of what runs; nothing where nobody counts."""
     return counted(_read(address) for address in running.metrics)
+
+
+async def quiet(running: Running, *, still: float, seconds: float = 60.0) -> None:
+    """Wait until the broker has taken nothing for a while: the receipts of what went before are through.
+
+    Args:
+        still: seconds in which nothing comes.
+        seconds: after which it is no longer waited for.
+    """
+    deadline = time.monotonic() + seconds
+    before: list[str] | None = None
+    while running.metrics and time.monotonic() < deadline:
+        taken = [count for address in running.metrics for count in _TAKEN.findall(_read(address))]
+        if taken == before:
+            return
+        before = taken
+        await asyncio.sleep(still)
 
 
 def _read(address: str) -> str:

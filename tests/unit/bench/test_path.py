@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench.broker import replaced
-from bench.path import run
+from bench.path import run, systems
 from bench.path.cases import (
     CASES,
     PAIRS,
@@ -127,6 +127,14 @@ def test_what_is_missing_and_not_counted_as_dropped_is_lost() -> None:
     assert result(100, missing=5, dropped=5).lost == 0
     assert result(100, missing=5, dropped=2).lost == 3
     assert result(100, missing=0, dropped=2).lost == 0
+
+
+async def test_it_waits_until_the_broker_takes_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [f"# HELP\npabal_broker_messages_in_total {count}\nother 1\n" for count in ("5.0", "9.0", "9.0", "9.0")]
+    looks = iter(texts)
+    monkeypatch.setattr(systems, "_read", lambda _: next(looks))
+    await systems.quiet(systems.Running(1, {}, str.encode, ("http://x",), ""), still=0.0)
+    assert list(looks) == texts[3:]
 
 
 # ---- the report
