@@ -8,7 +8,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 
-.PHONY: help up test peers lint format docs bench bench-broker faults fuzz lock audit clean
+.PHONY: help up test peers lint format docs bench bench-broker bench-path faults fuzz lock audit clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -41,6 +41,9 @@ bench: .venv/dev.stamp ## the broker beside Mosquitto in short, and the whole pa
 
 bench-broker: .venv/dev.stamp ## the broker beside Mosquitto and amqtt, everything that it does: a quarter of an hour (ARGS=--quick: three minutes)
 	$(BIN)/python -m bench.broker $(ARGS)
+
+bench-path: .venv/dev.stamp ## publish to stored to delivered, beside Mosquitto with a plain script: ten minutes (ARGS=--quick: two)
+	$(BIN)/python -m bench.path $(ARGS)
 
 faults: .venv/dev.stamp ## break everything in a seeded order while people write (FAULTS=link_cut,broker_killed MINUTES=10 SEED=7)
 	FAULTS="$(FAULTS)" MINUTES="$(MINUTES)" SEED="$(SEED)" $(BIN)/python -m pytest -q tests/faults/test_schedule.py $(ARGS)

@@ -1,16 +1,13 @@
-"""`python -m bench`: measure the broker beside Mosquitto, and the whole path. Figures are of this machine in this run."""
+"""`python -m bench`: measure the broker beside Mosquitto, and the whole path, in short. Figures are of this machine in this run."""
 
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import sys
 
-import uvloop
-
-from bench import broker, path
+from bench import broker
 from bench.accounts import PAIRS
+from bench.path import run as path
 
 
 def main() -> int:
@@ -22,21 +19,14 @@ def main() -> int:
         "--messages", type=int, default=5_000, metavar="N", help="messages per publisher (default 5000)"
     )
     parser.add_argument(
-        "--rate", type=int, default=2_000, metavar="N", help="messages/s of the latency run (default 2000)"
+        "--seconds", type=float, default=6.0, metavar="S", help="of each part of the whole path (default 6)"
     )
-    parser.add_argument("--seconds", type=float, default=10.0, metavar="S", help="length of it (default 10)")
     options = parser.parse_args()
     if options.what in ("all", "broker"):
         print(broker.short(rounds=options.rounds, messages=options.messages * PAIRS), end="\n\n", flush=True)
     if options.what in ("all", "path"):
-        uvloop.run(_measure(options))
+        print(path.short(seconds=options.seconds), flush=True)
     return 0
-
-
-async def _measure(options: argparse.Namespace) -> None:
-    print(f"{os.cpu_count()} CPUs, Python {platform.python_version()}, {platform.system()}; load generator included\n")
-    text = await path.report(count=options.messages, windows=(1, 20, 50), rate=options.rate, seconds=options.seconds)
-    print(text, flush=True)
 
 
 if __name__ == "__main__":

@@ -112,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     accounts = Accounts(users(list(scenarios.values())), chats)
     try:
         open_files(accounts.users + _SPARE_FILES)
-        with peers(options.peers, accounts) as brokers, _progress(console) as progress:
+        with peers(options.peers, accounts) as brokers, bar(console) as progress:
             task = progress.add_task("measuring", total=steps(scenarios, brokers, rounds))
 
             def tell(line: str) -> None:
@@ -146,17 +146,17 @@ def write(report: Report, directory: Path) -> list[Path]:
     return [directory / name for name in contents]
 
 
-def replaced(text: str, tables: str) -> str:
+def replaced(text: str, tables: str, *, begin: str = BEGIN, end: str = END) -> str:
     """`text` with other tables between its two marks.
 
     Raises:
         ValueError: it has no such marks.
     """
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
+    before, began, rest = text.partition(begin)
+    _, ended, after = rest.partition(end)
+    if not began or not ended:
         raise ValueError("the README has no place for the tables")
-    return f"{before}{BEGIN}\n\n{tables}\n\n{END}{after}"
+    return f"{before}{begin}\n\n{tables}\n\n{end}{after}"
 
 
 def _one(name: str, scenario: Scenario, peer: Peer) -> tuple[Result, str]:
@@ -165,7 +165,8 @@ def _one(name: str, scenario: Scenario, peer: Peer) -> tuple[Result, str]:
     return result, f"{name:<11} {peer.name:<9} {result.value:>10,.0f} {scenario.unit}, {cores}"
 
 
-def _progress(console: Console) -> Progress:
+def bar(console: Console) -> Progress:
+    """How far it is, where somebody looks."""
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
     return Progress(
         *columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, disable=not console.is_terminal

@@ -13,9 +13,9 @@ from bench.report import OURS, REFERENCE, Ratio, Report, machine, shown
 
 _WIDTH, _LEFT, _RIGHT, _TOP, _ROW = 860, 270, 40, 74, 26
 _TICKS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
-_COLOURS = ("#0072b2", "#d55e00", "#009e73")
+COLOURS = ("#0072b2", "#d55e00", "#009e73")
 """Told apart by the colour-blind too (Okabe and Ito)."""
-_INK, _GREY = "#222222", "#c8c8c8"
+INK, GREY = "#222222", "#c8c8c8"
 
 
 def draw(report: Report) -> str:
@@ -28,7 +28,7 @@ def draw(report: Report) -> str:
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" font-family="sans-serif">',
         f'<rect width="{_WIDTH}" height="{height}" fill="#ffffff"/>',
-        _text(
+        text(
             16,
             24,
             f"How many times the figure of {REFERENCE} {report.peers.get(REFERENCE, '')}: right of the line is better",
@@ -39,8 +39,8 @@ def draw(report: Report) -> str:
     ]
     for index, (name, found) in enumerate(rows):
         y = _TOP + _ROW * index + _ROW / 2
-        parts.append(_text(_LEFT - 12, y + 4, report.scenarios[name].title, anchor="end"))
-        for colour, peer in zip(_COLOURS, peers, strict=False):
+        parts.append(text(_LEFT - 12, y + 4, report.scenarios[name].title, anchor="end"))
+        for colour, peer in zip(COLOURS, peers, strict=False):
             if (ratio := found[peer]) is not None:
                 parts += _mark(scale, ratio, y, colour, left=peer != OURS)
     return "\n".join([*parts, "</svg>", ""])
@@ -63,19 +63,19 @@ def _grid(scale: _Scale, rows: int) -> list[str]:
     parts = []
     for tick in scale.ticks:
         x, reference = scale.x(tick), tick == 1.0
-        parts.append(_line(x, _TOP - 4, x, bottom + 4, _INK if reference else _GREY, 1.5 if reference else 1.0))
-        parts.append(_text(x, bottom + 22, f"{tick:g}", anchor="middle"))
+        parts.append(line(x, _TOP - 4, x, bottom + 4, INK if reference else GREY, 1.5 if reference else 1.0))
+        parts.append(text(x, bottom + 22, f"{tick:g}", anchor="middle"))
     return parts
 
 
 def _legend(peers: list[str], report: Report) -> list[str]:
     x, parts = 16.0, []
-    for colour, peer in zip(_COLOURS, peers, strict=False):
+    for colour, peer in zip(COLOURS, peers, strict=False):
         label = f"{peer} ({report.peers[peer]})"
-        parts += [f'<circle cx="{x + 5:.1f}" cy="46" r="5" fill="{colour}"/>', _text(x + 16, 50, label)]
+        parts += [f'<circle cx="{x + 5:.1f}" cy="46" r="5" fill="{colour}"/>', text(x + 16, 50, label)]
         x += 40 + 7.5 * len(label)
     label = f"median of {report.rounds} round(s), least to most; {machine()}, {report.at:%Y-%m-%d}"
-    return [*parts, _text(x, 50, label, colour="#666666")]
+    return [*parts, text(x, 50, label, colour="#666666")]
 
 
 def _mark(scale: _Scale, ratio: Ratio, y: float, colour: str, *, left: bool) -> list[str]:
@@ -84,20 +84,22 @@ def _mark(scale: _Scale, ratio: Ratio, y: float, colour: str, *, left: bool) -> 
     at, anchor = (least - 9, "end") if left else (most + 9, "start")
     label = shown(ratio.median)
     return [
-        _line(least, y, most, y, colour, 2.0),
+        line(least, y, most, y, colour, 2.0),
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{colour}"/>',
-        _text(at, y + 4, label, anchor=anchor, size=11, edge="#ffffff"),  # legible where a line runs behind it
-        _text(at, y + 4, label, anchor=anchor, size=11, colour=colour),
+        text(at, y + 4, label, anchor=anchor, size=11, edge="#ffffff"),  # legible where a line runs behind it
+        text(at, y + 4, label, anchor=anchor, size=11, colour=colour),
     ]
 
 
-def _line(x1: float, y1: float, x2: float, y2: float, colour: str, width: float) -> str:
+def line(x1: float, y1: float, x2: float, y2: float, colour: str, width: float) -> str:
+    """A straight line."""
     return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}" stroke-width="{width}"/>'
 
 
-def _text(
-    x: float, y: float, text: str, *, anchor: str = "start", size: int = 13, colour: str = _INK, edge: str = ""
+def text(
+    x: float, y: float, words: str, *, anchor: str = "start", size: int = 13, colour: str = INK, edge: str = ""
 ) -> str:
+    """A piece of text; with `edge`, an outline of it."""
     place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}"'
     stroke = f' stroke="{edge}" stroke-width="3"' if edge else ""
-    return f'<text {place} fill="{edge or colour}"{stroke}>{escape(text)}</text>'
+    return f'<text {place} fill="{edge or colour}"{stroke}>{escape(words)}</text>'

@@ -26,6 +26,7 @@ class LoadClient(asyncio.Protocol):
         password: likewise.
 
     Attributes:
+        sent: publishes.
         acked: publishes acknowledged.
         refused: of those, how many with a reason code of 0x80 and above.
         received: PUBLISH packets received.
@@ -47,6 +48,7 @@ class LoadClient(asyncio.Protocol):
         self._id = 0
         self._left = 0
         self._sent_at: deque[float] = deque()
+        self.sent = 0
         self.acked = 0
         self.refused = 0
         self.received = 0
@@ -95,8 +97,27 @@ class LoadClient(asyncio.Protocol):
         assert self._transport is not None  # noqa: S101
         self._transport.writelines(self._one(parts))
 
+    def stop(self) -> None:
+        """Send nothing more; what is unanswered is awaited still."""
+        self._left = 0
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is left to send, and all is answered."""
+        return not self._left and not self._sent_at
+
+    def check(self) -> None:
+        """Look whether the connection lasts.
+
+        Raises:
+            ConnectionError: it does not.
+        """
+        if self.done.done():
+            self.done.result()
+
     def _one(self, parts: tuple[bytes, bytes]) -> tuple[bytes, bytes, bytes]:
         self._id = self._id % 65_535 + 1
+        self.sent += 1
         self._sent_at.append(time.perf_counter())
         return parts[0], PACKET_IDS[self._id], parts[1]
 

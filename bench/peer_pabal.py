@@ -120,8 +120,8 @@ async def _seed(accounts: Accounts, environment: dict[str, str]) -> None:
     stores = await open_stores(environment["PABAL_MONGO_URL"], environment["PABAL_MONGO_DATABASE"])
     try:
         now = datetime.now(UTC)
-        await _all(stores.users.add(User(name, name, "!", now)) for name in accounts.people())
-        await _all(
+        await in_turn(stores.users.add(User(name, name, "!", now)) for name in accounts.people())
+        await in_turn(
             stores.grants.add(Grant(_sid(name), name, _sha256(f"refresh {name}"), now, now + _LIFETIME))
             for name in accounts.people()
         )
@@ -140,8 +140,8 @@ async def _chat(stores: Stores, size: int, now: datetime) -> None:
     await stores.chats.create(Chat(room, ChatKind.GROUP, now, SPEAKER, title="방"), members)
 
 
-async def _all(work: Iterable[Awaitable[object]]) -> None:
-    """Await them, some at a time."""
+async def in_turn(work: Iterable[Awaitable[object]]) -> None:
+    """Await all of it, some at a time."""
     for some in _slices(work, _AT_ONCE):
         await asyncio.gather(*some)
 
