@@ -152,14 +152,17 @@ async def kill_again_and_again(broker: Killable, kills: int) -> Load:
     return load
 
 
-async def test_a_hundred_kills_lose_nothing_and_forget_nobody(tmp_path: Path) -> None:
+async def test_a_hundred_kills_lose_nothing_and_forget_nobody(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     broker = Killable(tmp_path, ["-m", "broker"])
     load = await kill_again_and_again(broker, KILLS)
     assert broker.stop() == 0
 
     acknowledged = sum(len(each.acknowledged) for each in load.publishers)
     received = sum(len(each.received) for each in (*load.subscribers, *load.away))
-    sys.stdout.write(f" {KILLS} kills, seed {SEED}: {acknowledged} acknowledged, {received} received ")
+    with capsys.disabled():
+        print(f" {KILLS} kills, seed {SEED}: {acknowledged} acknowledged, {received} received ", end="")  # noqa: T201 - for who reads along
     assert not load.found()
     assert all(each.idle for each in load.publishers)
     assert acknowledged > 10 * KILLS
