@@ -17,7 +17,7 @@ help: ## this list
 up: .venv/stack.stamp ## install what is missing, start everything (ARGS="--port-base 21000 --state DIR")
 	@exec $(BIN)/pabal up $(ARGS)
 
-test: peers lint ## every check and every test, as CI runs them (ARGS="-k name")
+test: peers lint ## every check and every test, as CI runs them (ARGS="-k name"; LONG=1: with those that take long)
 	$(BIN)/python -m pytest $(ARGS)
 
 peers: # other people's programs that tests talk to
@@ -46,7 +46,7 @@ bench-path: .venv/dev.stamp ## publish to stored to delivered, beside Mosquitto 
 	$(BIN)/python -m bench.path $(ARGS)
 
 faults: .venv/dev.stamp ## break everything in a seeded order while people write (FAULTS=link_cut,broker_killed MINUTES=10 SEED=7)
-	FAULTS="$(FAULTS)" MINUTES="$(MINUTES)" SEED="$(SEED)" $(BIN)/python -m pytest -q tests/faults/test_schedule.py $(ARGS)
+	LONG=1 FAULTS="$(FAULTS)" MINUTES="$(MINUTES)" SEED="$(SEED)" $(BIN)/python -m pytest -q tests/faults/test_schedule.py $(ARGS)
 
 fuzz: .venv/fuzz.stamp ## look for bytes that the codec or the broker can't take (SECONDS=60 for each, ARGS=-jobs=2)
 	$(BIN)/python tests/fuzz/run.py codec -max_len=4096 -max_total_time=$(SECONDS) $(ARGS)

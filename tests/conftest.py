@@ -27,6 +27,18 @@ READY_SECONDS = 60.0
 STOP_SECONDS = 20.0
 
 
+LONG = bool(os.environ.get("LONG"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out what takes long, unless it was asked for."""
+    if LONG:
+        return
+    for item in items:
+        if item.get_closest_marker("long"):
+            item.add_marker(pytest.mark.skip(reason="takes long: LONG=1 runs it"))
+
+
 def unavailable(why: str) -> NoReturn:
     """A part that the test needs is missing: skip at a desk, fail in CI."""
     if os.environ.get("CI"):

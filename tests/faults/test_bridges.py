@@ -121,7 +121,7 @@ def shared(module_stacks: Stacks) -> RunningStack:
     return module_stacks()
 
 
-@pytest.mark.parametrize("most", [1, 2, 4])
+@pytest.mark.parametrize("most", [1, 2, pytest.param(4, marks=pytest.mark.long)])
 def test_bridges_come_and_go_while_people_write(shared: RunningStack, most: int) -> None:
     with Workload(shared, outbox=4_000) as work, contextlib.closing(Bridges(shared)) as bridges:
         with writing(work):

@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 
 from stack.state import State
-from tests.conftest import Stacks
+from tests.conftest import LONG, Stacks
 from tests.faults.checker import Outcome, check, summary
 from tests.faults.faults import FAULTS, Scene
 from tests.faults.schedule import Schedule, schedule
@@ -29,7 +29,17 @@ from tests.faults.workload import Workload
 
 MINUTES = float(os.environ.get("MINUTES") or 0.75)
 SEED = int(os.environ.get("SEED") or secrets.randbelow(1_000_000))
-CHOSEN = [name for name in os.environ.get("FAULTS", "").replace(" ", "").split(",") if name] or list(FAULTS)
+ELSEWHERE = {
+    "mongo_primary_killed",
+    "mongo_primary_frozen",
+    "broker_killed",
+    "api_killed",
+    "worker_killed",
+    "valkey_killed",
+}
+"""Faults that have tests of their own: in the schedule with LONG=1, or when they are asked for."""
+ASKED = [name for name in os.environ.get("FAULTS", "").replace(" ", "").split(",") if name]
+CHOSEN = ASKED or [name for name in FAULTS if LONG or name not in ELSEWHERE]
 DISK_MIB = 400 + int(60 * MINUTES)
 """Holds the data of the run, its oplog and journal."""
 
