@@ -121,8 +121,8 @@ def miss_silently() -> None:
     from bridge.syncing import Syncing
     from chat import sync
 
-    async def nothing(self: Any, chat: str, cursor: int, head: Any, request: Any, **_: Any) -> Any:
-        del self, cursor
+    async def nothing(self: Any, user: str, chat: str, cursor: int, head: Any, request: Any, **_: Any) -> Any:
+        del self, user, cursor
         return sync.page(chat, head.seq, [], head, limit=request.limit, req=request.req)
 
     Syncing._one = nothing  # type: ignore[method-assign]
