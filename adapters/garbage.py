@@ -7,14 +7,32 @@ the process, most of them modules and classes that live as long as it does: 50 t
 
 from __future__ import annotations
 
+import contextlib
 import gc
+from collections.abc import Iterator
 
 THRESHOLDS = (10_000, 20, 50)
 """Objects more than before the last young collection; young collections per middle one; middle ones per full one."""
 
 
-def rarely() -> None:
-    """Leave out what is alive now, and collect the rest less often. Call it once everything is constructed."""
+def rarely(objects: int = THRESHOLDS[0]) -> None:
+    """Leave out what is alive now, and collect the rest less often. Call it once everything is constructed.
+
+    Args:
+        objects: more than before, at which a young collection comes.
+    """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(*THRESHOLDS)
+    gc.set_threshold(objects, *THRESHOLDS[1:])
+
+
+@contextlib.contextmanager
+def none() -> Iterator[None]:
+    """Collect nothing inside: for work of which all that is made stays."""
+    collected = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collected:
+            gc.enable()

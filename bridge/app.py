@@ -128,13 +128,7 @@ class Bridge:
             pushes=pushes,
             dead_letters=DeadLetters(stores.dead_letters, metrics),
             metrics=metrics,
-            limits=Limits(
-                batch=settings.bridge_batch,
-                batches=settings.bridge_batches,
-                waiting=2 * settings.bridge_receive_maximum,
-                max_bytes=settings.bridge_max_send_bytes,
-                tries=settings.bridge_tries,
-            ),
+            limits=_limits(settings),
         )
 
     def _taken_up(self, chat: str, slots: Mapping[int, Slot]) -> None:
@@ -217,6 +211,16 @@ class Bridge:
     def health(self) -> dict[str, bool]:
         """The parts that must be well, for `/healthz`."""
         return {"link": self._link.connected, "store": self._store_well}
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        batch=settings.bridge_batch,
+        batches=settings.bridge_batches,
+        waiting=2 * settings.bridge_receive_maximum,
+        max_bytes=settings.bridge_max_send_bytes,
+        tries=settings.bridge_tries,
+    )
 
 
 def _ages(settings: Settings) -> Ages:

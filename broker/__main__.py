@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import signal
 import sys
 from contextlib import AbstractAsyncContextManager
@@ -14,6 +13,7 @@ import structlog
 import uvloop
 from pydantic import ValidationError
 
+from adapters import garbage
 from adapters.logging import configure
 from broker.amqtt_plugins import PluginProblem
 from broker.app import NotLoopback, chat_broker, check_loopback, open_broker, plugin_broker
@@ -112,20 +112,13 @@ GARBAGE_OBJECTS = 50_000
 500 makes with every message: measured, 1.5 times as much work in all. Ours go by themselves, but for some of closed connections."""
 
 
-def _collect_rarely() -> None:
-    """What stands at start-up stays: the garbage collector need not look at it again and again."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GARBAGE_OBJECTS)
-
-
 async def _until_signal(context: AbstractAsyncContextManager[Broker]) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop.set)
     async with context:
-        _collect_rarely()
+        garbage.rarely(GARBAGE_OBJECTS)
         await stop.wait()
         log.info("broker.stopping")
 

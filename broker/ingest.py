@@ -21,7 +21,7 @@ from broker.explain import explained
 from broker.router import INGEST, Router, make_message
 from chat.errors import Unavailable
 from chat.ids import is_device
-from chat.topics import JSON_CONTENT_TYPE
+from chat.plain import says_plain
 from mqtt.filters import matches
 from mqtt.index import Match
 from mqtt.messages import Message
@@ -176,8 +176,7 @@ class Ingest:
 
 def _nameless(connection: Connection, message: Message) -> bool:
     """Whether a publish has no id of its own, so that only its ingest id can tell a repeat, also after a restart of ours."""
-    kind = message.properties.get("content_type", JSON_CONTENT_TYPE)
-    return is_device(connection.identity.id) or kind.partition(";")[0].strip().lower() != JSON_CONTENT_TYPE
+    return is_device(connection.identity.id) or says_plain(message.properties.get("content_type"))
 
 
 def _available(session: Session) -> bool:

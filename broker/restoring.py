@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import gc
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import structlog
 
+from adapters import garbage
 from mqtt.journal import Journal
 from mqtt.messages import Message
 from mqtt.outgoing import Outgoing
@@ -55,7 +53,7 @@ async def restore(broker: Broker, store: SessionStore, journal: Journal) -> None
     loop = asyncio.get_running_loop()
     began = said = loop.time()
     restoring = _Restoring(broker, journal)
-    with _no_garbage():
+    with garbage.none():  # to look through all that stays, again and again, takes longer than all else
         for number, record in enumerate(store.load(), 1):
             restoring.take(record)
             if not number % CHUNK:
@@ -71,18 +69,6 @@ async def restore(broker: Broker, store: SessionStore, journal: Journal) -> None
         messages=restoring.messages,
         seconds=round(loop.time() - began, 2),
     )
-
-
-@contextlib.contextmanager
-def _no_garbage() -> Iterator[None]:
-    """All that is made stays: to look through it for garbage again and again takes longer than all else."""
-    collected = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collected:
-            gc.enable()
 
 
 class _Restoring:

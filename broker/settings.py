@@ -19,7 +19,7 @@ _SERVER = re.compile(r"(?:[^\W_][\w.-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 
 
 class LimitSettings(BaseSettings):
-    """The limits that operators change; the rest of `broker.limits` stands as it is."""
+    """The limits of `broker.limits`, and between which bounds each may be set."""
 
     model_config = SettingsConfigDict(env_prefix="PABAL_BROKER_LIMIT_")
 
@@ -45,7 +45,12 @@ class LimitSettings(BaseSettings):
     write_timeout: float = Field(DEFAULTS.write_timeout, gt=0)
     presence_grace: float = Field(DEFAULTS.presence_grace, ge=0)
     presence_rate: int = Field(DEFAULTS.presence_rate, ge=1)
+    ingest_queue: int = Field(DEFAULTS.ingest_queue, ge=1)
     ingest_wait: float = Field(DEFAULTS.ingest_wait, ge=0)
+    service_receive_maximum: int = Field(DEFAULTS.service_receive_maximum, ge=1, le=65_535)
+    session_expiry_v311: int = Field(DEFAULTS.session_expiry_v311, ge=0, le=0xFFFFFFFF)
+    sessions: int = Field(DEFAULTS.sessions, ge=0)
+    grants_cached: int = Field(DEFAULTS.grants_cached, ge=1)
 
     def limits(self) -> Limits:
         """The limits in force."""

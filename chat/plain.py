@@ -16,9 +16,12 @@ def is_plain(sender: str, payload: bytes, content_type: str | None) -> bool:
     A content type other than JSON says so, whoever sends it. A device need not say anything: unless what it sends looks like an
     envelope (a JSON object with `id` and `type` or `body`), it is plain.
     """
-    if content_type is not None and content_type.partition(";")[0].strip().lower() != JSON_CONTENT_TYPE:
-        return True
-    return is_device(sender) and not _looks_like_envelope(payload)
+    return says_plain(content_type) or (is_device(sender) and not _looks_like_envelope(payload))
+
+
+def says_plain(content_type: str | None) -> bool:
+    """Whether a content type says that the payload is no envelope."""
+    return content_type is not None and content_type.partition(";")[0].strip().lower() != JSON_CONTENT_TYPE
 
 
 def _looks_like_envelope(payload: bytes) -> bool:

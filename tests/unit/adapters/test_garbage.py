@@ -37,3 +37,17 @@ def test_what_stands_is_left_out_and_new_cycles_are_still_collected() -> None:
     kept = [[] for _ in range(garbage.THRESHOLDS[0] + 1)]  # type: list[list[int]]
     assert lost() is None
     assert kept
+
+
+@pytest.mark.usefixtures("collector")
+def test_nothing_is_collected_inside_and_afterwards_all_is_as_it_was() -> None:
+    with garbage.none():
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        with garbage.none():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
