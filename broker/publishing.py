@@ -268,11 +268,17 @@ def acknowledged(connection: Connection, packet: PubAck) -> None:
 def acknowledged_all(connection: Connection, packet: PubAcks) -> None:
     """A run of plain PUBACKs."""
     core, session = connection.core, connection.session
-    acknowledge, now = session.acknowledge, core.now
+    acknowledge, now, broker = session.acknowledge, core.now, connection.broker
+    answered, note, principal = broker.ingest.answered, broker.marks.note, session.principal
     for packet_id in packet.packet_ids:
         outgoing = acknowledge(packet_id, now)
-        if outgoing is not None and (outgoing.origin is not None or outgoing.message.mark is not None):
-            _tell(connection, outgoing, _SUCCESS, NONE)
+        if outgoing is None:
+            continue
+        if outgoing.origin is not None:
+            answered(outgoing, _SUCCESS, NONE)
+        elif outgoing.message.mark is not None:
+            note(outgoing.message, principal)
+    broker.ingest.relax(session)
     if session.out and not session.dirty:
         core.touch(session)
 

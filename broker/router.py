@@ -35,6 +35,8 @@ def make_message(packet: Publish, *, publisher: str, service: bool, now: float, 
     """
     if not packet.properties:
         return Message(packet.topic, packet.payload, packet.qos, packet.retain, publisher)
+    if service and (mark := _mark_alone(packet.properties)) is not None:
+        return Message(packet.topic, packet.payload, packet.qos, packet.retain, publisher, mark=mark)
     properties, mark = _travelling(packet.properties, service=service, stamps=stamps)
     lifetime = packet.properties.get("message_expiry_interval")
     return Message(
@@ -47,6 +49,15 @@ def make_message(packet: Publish, *, publisher: str, service: bool, now: float, 
         mark=mark,
         publisher=publisher,
     )
+
+
+def _mark_alone(properties: Properties) -> int | None:
+    """The mark, where nothing else is said: of everything that the bridge fans out."""
+    pairs = properties.get("user_property")
+    if pairs is None or len(pairs) != 1 or len(properties) != 1:
+        return None
+    name, value = pairs[0]
+    return int(value) if name == MARK and value.isdecimal() else None
 
 
 def _travelling(properties: Properties, *, service: bool, stamps: bool) -> tuple[Properties, int | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 from mqtt.decode import V5, V311, read_packet, read_pubacks, read_publish
 from mqtt.encode import encode, encode_within, publish_parts, with_dup
@@ -13,6 +14,17 @@ __all__ = ["V5", "V311", "Decoder", "encode", "encode_within", "publish_parts", 
 
 _PUBLISH = PacketType.PUBLISH << 4
 _PUBACK = PacketType.PUBACK << 4
+_PLAIN_PUBACK = bytes((_PUBACK, 2))
+
+
+def _run_of_pubacks(data: bytes, pos: int) -> PubAcks | None:
+    """The plain PUBACKs that stand one behind the other from `pos` on; None where the first is no such, or one is invalid."""
+    end = pos + 4
+    while data[end : end + 2] == _PLAIN_PUBACK:
+        end += 4
+    if end > len(data):
+        end -= 4  # the last one is not whole yet
+    return read_pubacks(data[pos:end])
 
 
 class Decoder:
@@ -40,6 +52,9 @@ class Decoder:
 
     def feed(self, data: bytes) -> list[Packet]:
         """The packets that are whole with `data`; what is left over waits for more."""
+        return cast("list[Packet]", self._feed(data, runs=False))
+
+    def _feed(self, data: bytes, *, runs: bool) -> list[Packet | PubAcks]:
         if self.failure is not None:
             return []
         if self._rest:
@@ -48,9 +63,9 @@ class Decoder:
             if len(self._rest) < self._need:
                 return []
             data, self._rest = bytes(self._rest), b""
-        packets: list[Packet] = []
+        packets: list[Packet | PubAcks] = []
         try:
-            used = self._read(data, packets)
+            used = self._read(data, packets, runs=runs)
         except ProtocolViolation as violation:
             self.failure = violation
             return packets
@@ -63,19 +78,19 @@ class Decoder:
         self._rest += data
 
     def feed_all(self, data: bytes) -> Sequence[Packet | PubAcks]:
-        """As `feed`, but what is nothing but plain PUBACKs comes as one `PubAcks`."""
+        """As `feed`, but plain PUBACKs in a row come as one `PubAcks`."""
         if data and data[0] == _PUBACK and not (len(data) % 4 or self._rest or self.failure) and self.version:
             run = read_pubacks(data)
             if run is not None:
                 return (run,)
-        return self.feed(data)
+        return self._feed(data, runs=True)
 
     @property
     def pending(self) -> int:
         """How many bytes of an unfinished packet are held."""
         return len(self._rest)
 
-    def _read(self, data: bytes, packets: list[Packet]) -> int:
+    def _read(self, data: bytes, packets: list[Packet | PubAcks], *, runs: bool) -> int:
         pos, size, version = 0, len(data), self.version
         while size - pos >= 2:
             length = data[pos + 1]
@@ -100,6 +115,15 @@ class Decoder:
             first = data[pos]
             if version and first & 0xF0 == _PUBLISH:
                 packets.append(read_publish(first & 0x0F, data, start, end, version))
+            elif (
+                runs
+                and first == _PUBACK
+                and version
+                and data[end : end + 2] == _PLAIN_PUBACK
+                and (run := _run_of_pubacks(data, pos)) is not None
+            ):
+                packets.append(run)
+                end = pos + 4 * len(run.packet_ids)
             else:
                 packets.append(read_packet(first, data, start, end, version))
                 if not version:
@@ -110,7 +134,7 @@ class Decoder:
         self._need = 0
         return pos
 
-    def _first(self, packets: list[Packet]) -> None:
+    def _first(self, packets: list[Packet | PubAcks]) -> None:
         packet = packets[-1]
         if not isinstance(packet, Connect):  # [MQTT-3.1.0-1]
             packets.clear()

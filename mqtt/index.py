@@ -43,17 +43,17 @@ class Group(Generic[K, V]):
 
     def choose(self, topic: str, available: Callable[[K], bool]) -> K | None:
         """The member that gets a topic, of those that are `available`; None if there is none."""
-        second = topic.find("/", topic.find("/") + 1)
-        key = topic if second < 0 else topic[:second]
-        chosen = self._chosen.get(key)
+        chosen = self._chosen.get(topic)
         if chosen is None:
+            second = topic.find("/", topic.find("/") + 1)
+            key = topic if second < 0 else topic[:second]
             candidates = [member for member in self.members if available(member)]
             if not candidates:
                 return None
             chosen = max(candidates, key=lambda member: hash((key, member)))
             if len(self._chosen) >= _CACHE_TOPICS:
                 self._chosen.clear()
-            self._chosen[key] = chosen
+            self._chosen[topic] = chosen
         return chosen
 
 
@@ -210,6 +210,8 @@ class TopicIndex(Generic[K, V]):
             wild = self._walk(topic)
         if not wild:
             return _NOTHING if exact is None else exact.match or exact.matched()
+        if exact is None and len(wild) == 1:
+            return wild[0].match or wild[0].matched()
         entries: list[tuple[K, V]] = list(exact.matched().entries) if exact else []
         groups: list[Group[K, V]] = list(exact.groups.values()) if exact else []
         for leaf in wild:
