@@ -7,12 +7,15 @@ is written during one turn of the loop leaves in one write.
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
-from chat.errors import Unavailable
+import msgspec
+
+from adapters.mqtt_flights import TAKEN, Flight, Waiting
 from chat.ports import Delivery, Published
 from mqtt.codec import V5, Decoder, encode
 from mqtt.packets import (
@@ -25,6 +28,7 @@ from mqtt.packets import (
     PingResp,
     Properties,
     PubAck,
+    PubAcks,
     Publish,
     SubAck,
     Subscribe,
@@ -40,7 +44,7 @@ MAX_WAITING_BYTES = 64 * 1024 * 1024
 """Publishes that wait for the broker's window, in messages and bytes; beyond them publishing is `Unavailable`."""
 
 _PUBACK_OK = b"\x40\x02"
-_TAKEN = Published(0)
+_TOO_LARGE = Published(Reason.PACKET_TOO_LARGE, "the broker takes no packet of this size", "too_large")
 T = TypeVar("T")
 
 
@@ -67,35 +71,23 @@ class ConnectionRefused(Exception):
     """The broker does not take the connection or one of its subscriptions. `args[0]` says why."""
 
 
-class _Settle:
+class _Settle(msgspec.Struct, gc=False):
     """Settles one delivery, once: a second call, or one after the connection is gone, does nothing.
 
     Once matters: the broker may use the packet id again as soon as it has the first PUBACK.
     """
 
-    __slots__ = ("_connection", "_packet_id")
-
-    def __init__(self, connection: MqttConnection, packet_id: int) -> None:
-        self._connection: MqttConnection | None = connection
-        self._packet_id = packet_id
+    connection: MqttConnection | None
+    packet_id: int
 
     def __call__(self, reason_code: int, reason: str | None, code: str | None) -> None:
-        connection, self._connection = self._connection, None
+        connection, self.connection = self.connection, None
         if connection is not None:
-            connection.puback(self._packet_id, reason_code, reason, code)
+            connection.puback(self.packet_id, reason_code, reason, code)
 
 
 def _nothing_to_settle(_reason_code: int, _reason: str | None, _code: str | None) -> None:
     """QoS 0 has no answer."""
-
-
-@dataclass(slots=True)
-class _Waiting:
-    """A publish that waits for its packet id."""
-
-    head: bytes
-    tail: bytes
-    answer: asyncio.Future[Published]
 
 
 class MqttConnection(asyncio.Protocol):
@@ -126,8 +118,8 @@ class MqttConnection(asyncio.Protocol):
         self._paused = False
         self._window = 0
         self._broker_max_packet = 0
-        self._inflight: dict[int, asyncio.Future[Published]] = {}
-        self._waiting: deque[_Waiting] = deque()
+        self._inflight: dict[int, tuple[Flight, int]] = {}
+        self._waiting: deque[Waiting] = deque()
         self._waiting_bytes = 0
         self._last_id = 0
         # in
@@ -199,9 +191,11 @@ class MqttConnection(asyncio.Protocol):
         """Parse all that came, then hand over all that was delivered."""
         self._heard_at = self._loop.time()
         deliveries: list[Delivery] = []
-        for packet in self._decoder.feed(data):
+        for packet in self._decoder.feed_all(data):
             if type(packet) is Publish:
                 deliveries.append(self._delivery(packet))
+            elif type(packet) is PubAcks:
+                self._taken(packet)
             elif type(packet) is PubAck:
                 self._acknowledged(packet)
             else:
@@ -231,67 +225,86 @@ class MqttConnection(asyncio.Protocol):
         self._transport = None
         if self._timer is not None:
             self._timer.cancel()
-        unanswered = [*self._inflight.values(), *(entry.answer for entry in self._waiting)]
+        unanswered = [*self._inflight.values(), *((entry.flight, entry.number) for entry in self._waiting)]
         self._inflight.clear()
         self._waiting.clear()
-        for answer in unanswered:
-            _fail(answer, "the connection to the broker went down before it answered")
+        for flight, index in unanswered:
+            flight.answered(index, None)
         if not self.lost.done():
             self.lost.set_result(self._why)
 
     # -- publishing ------------------------------------------------------------------------------------------------
 
-    def publish(self, head: bytes, tail: bytes, *, qos: int) -> Awaitable[Published]:
-        """Send the two parts of a PUBLISH (see `mqtt.encode.publish_parts`), with a packet id between them for QoS 1."""
-        answer: asyncio.Future[Published] = self._loop.create_future()
-        size = len(head) + len(tail) + 2
-        if self._transport is None or self._transport.is_closing():
-            _fail(answer, "the connection to the broker is down")
-        elif self._broker_max_packet and size > self._broker_max_packet:
-            answer.set_result(
-                Published(Reason.PACKET_TOO_LARGE, "the broker takes no packet of this size", "too_large")
-            )
-        elif qos == 0:
-            self._write(head + tail)
-            answer.set_result(_TAKEN)
-        elif self._waiting or self._paused or len(self._inflight) >= self._window:
-            self._wait(_Waiting(head, tail, answer), size)
-        else:
-            self._send(head, tail, answer)
-        return answer
+    def publish(self, parts: Sequence[tuple[bytes, bytes]], *, qos: int) -> asyncio.Future[list[Published | None]]:
+        """Send PUBLISH packets.
 
-    def _wait(self, entry: _Waiting, size: int) -> None:
+        Args:
+            parts: the two parts of each (see `mqtt.encode.publish_parts`); with QoS 1 a packet id goes between them.
+            qos: of all of them.
+
+        Returns: see `chat.ports.Link.publish_all`.
+        """
+        flight = Flight(len(parts), self._loop.create_future())
+        if not parts:
+            flight.done.set_result([])
+        elif self._transport is None or self._transport.is_closing():
+            flight.done.set_result([None] * len(parts))
+        else:
+            largest = self._broker_max_packet or sys.maxsize
+            for index, (head, tail) in enumerate(parts):
+                size = len(head) + len(tail) + 2
+                if size > largest:
+                    flight.answered(index, _TOO_LARGE)
+                elif qos == 0:
+                    self._write(head + tail)
+                    flight.count_down()
+                elif self._waiting or self._paused or len(self._inflight) >= self._window:
+                    self._wait(Waiting(head, tail, flight, index), size)
+                else:
+                    self._send(head, tail, flight, index)
+        return flight.done
+
+    def _wait(self, entry: Waiting, size: int) -> None:
         if len(self._waiting) >= MAX_WAITING or self._waiting_bytes + size > MAX_WAITING_BYTES:
-            _fail(entry.answer, "too many messages wait for the broker")
+            entry.flight.answered(entry.number, None)
             return
         self._waiting_bytes += size
         self._waiting.append(entry)
 
-    def _send(self, head: bytes, tail: bytes, answer: asyncio.Future[Published]) -> None:
+    def _send(self, head: bytes, tail: bytes, flight: Flight, index: int) -> None:
         packet_id = self._last_id % 65_535 + 1
         while packet_id in self._inflight:
             packet_id = packet_id % 65_535 + 1
         self._last_id = packet_id
-        self._inflight[packet_id] = answer
+        self._inflight[packet_id] = flight, index
         self._out += (head, PACKET_IDS[packet_id], tail)
-        self._schedule_flush()
+        if not self._flushing:
+            self._schedule_flush()
 
     def _send_waiting(self) -> None:
         while self._waiting and not self._paused and len(self._inflight) < self._window:
             entry = self._waiting.popleft()
             self._waiting_bytes -= len(entry.head) + len(entry.tail) + 2
-            if not entry.answer.done():  # whoever published may have been cancelled
-                self._send(entry.head, entry.tail, entry.answer)
+            if not entry.flight.done.done():  # whoever published may have been cancelled
+                self._send(*entry)
+
+    def _taken(self, packet: PubAcks) -> None:
+        """A run of plain PUBACKs."""
+        pop = self._inflight.pop
+        for packet_id in packet.packet_ids:
+            entry = pop(packet_id, None)
+            if entry is not None:
+                entry[0].count_down()
 
     def _acknowledged(self, packet: PubAck) -> None:
-        answer = self._inflight.pop(packet.packet_id, None)
-        if answer is None or answer.done():
+        entry = self._inflight.pop(packet.packet_id, None)
+        if entry is None:
             return
-        if not packet.reason:
-            answer.set_result(_TAKEN)
-            return
-        code = dict(packet.properties.get("user_property", ())).get("code")
-        answer.set_result(Published(packet.reason, packet.properties.get("reason_string"), code))
+        answer = TAKEN
+        if packet.reason:
+            code = dict(packet.properties.get("user_property", ())).get("code")
+            answer = Published(packet.reason, packet.properties.get("reason_string"), code)
+        entry[0].answered(entry[1], answer)
 
     # -- deliveries ------------------------------------------------------------------------------------------------
 
@@ -301,6 +314,8 @@ class MqttConnection(asyncio.Protocol):
         if packet.qos:
             self._unsettled += 1
             settle = _Settle(self, packet.packet_id)
+        if not properties:
+            return Delivery(packet.topic, packet.payload, packet.qos, settle)
         return Delivery(
             packet.topic,
             packet.payload,
@@ -327,7 +342,7 @@ class MqttConnection(asyncio.Protocol):
 
     # -- the rest --------------------------------------------------------------------------------------------------
 
-    def _control(self, packet: Packet) -> None:
+    def _control(self, packet: Packet | PubAcks) -> None:
         if isinstance(packet, ConnAck) and not self._connack.done():
             self._connack.set_result(packet)
         elif isinstance(packet, SubAck) and not self._suback.done():
@@ -347,12 +362,12 @@ class MqttConnection(asyncio.Protocol):
 
     def _write(self, data: bytes) -> None:
         self._out.append(data)
-        self._schedule_flush()
+        if not self._flushing:
+            self._schedule_flush()
 
     def _schedule_flush(self) -> None:
-        if not self._flushing:
-            self._flushing = True
-            self._loop.call_soon(self._flush)
+        self._flushing = True
+        self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         self._flushing = False
@@ -375,9 +390,3 @@ class MqttConnection(asyncio.Protocol):
         self._flush()
         self._transport.close()
         return True
-
-
-def _fail(answer: asyncio.Future[Published], why: str) -> None:
-    if not answer.done():
-        answer.set_exception(Unavailable(why))
-        answer.exception()  # whoever published may be gone: then nobody is to be told of it

@@ -15,7 +15,7 @@ import structlog
 from adapters.backoff import Backoff
 from adapters.mqtt_connection import ConnectionOptions, ConnectionRefused, MqttConnection
 from chat.errors import Unavailable
-from chat.ports import Delivery, Published
+from chat.ports import Delivery, Parcel, Published
 from mqtt.codec import V5, publish_parts
 from mqtt.packets import Properties
 
@@ -97,14 +97,27 @@ class MqttLink:
         """
         connection = self._connection
         if connection is None:
-            return _unavailable()
+            return _only(_nothing_sent(1))
         block: Properties = {}
         if content_type is not None:
             block["content_type"] = content_type
         if properties:
             block["user_property"] = list(properties.items())
-        head, tail = publish_parts(topic, payload, qos=qos, retain=retain, version=V5, properties=block)
-        return connection.publish(head, tail, qos=qos)
+        parts = publish_parts(topic, payload, qos=qos, retain=retain, version=V5, properties=block)
+        return _only(connection.publish([parts], qos=qos))
+
+    def publish_all(self, parcels: Sequence[Parcel]) -> Awaitable[Sequence[Published | None]]:
+        """See `chat.ports.Link.publish_all`."""
+        connection = self._connection
+        if connection is None:
+            return _nothing_sent(len(parcels))
+        parts = [
+            publish_parts(
+                topic, payload, 1, False, V5, {"user_property": list(properties.items())} if properties else None
+            )
+            for topic, payload, properties in parcels
+        ]
+        return connection.publish(parts, qos=1)
 
     async def run(self, filters: Sequence[str], receive: Callable[[list[Delivery]], None]) -> None:
         """Stay connected until cancelled; see `chat.ports.Link.run`."""
@@ -147,8 +160,28 @@ def _nothing() -> None:
     """Nobody wants to know."""
 
 
-def _unavailable() -> Awaitable[Published]:
-    answer: asyncio.Future[Published] = asyncio.get_running_loop().create_future()
-    answer.set_exception(Unavailable("the connection to the broker is down"))
-    answer.exception()
-    return answer
+def _nothing_sent(count: int) -> asyncio.Future[list[Published | None]]:
+    answers: asyncio.Future[list[Published | None]] = asyncio.get_running_loop().create_future()
+    answers.set_result([None] * count)
+    return answers
+
+
+def _only(answers: asyncio.Future[list[Published | None]]) -> asyncio.Future[Published]:
+    """The answer to a publish that was made alone."""
+    only: asyncio.Future[Published] = answers.get_loop().create_future()
+
+    def answered(_: asyncio.Future[list[Published | None]]) -> None:
+        if only.done():  # whoever published was cancelled
+            return
+        (answer,) = answers.result()
+        if answer is None:
+            only.set_exception(Unavailable("the connection to the broker went down, or takes no more"))
+            only.exception()  # nobody need ask
+        else:
+            only.set_result(answer)
+
+    if answers.done():
+        answered(answers)
+    else:
+        answers.add_done_callback(answered)
+    return only

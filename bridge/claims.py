@@ -66,7 +66,9 @@ class Claims:
 
     def sent(self, key: Key, seq: int, n: int) -> None:
         """A member's own event is stored: they have received and seen everything up to it."""
-        claim = self.by_key.setdefault(key, Claim())
+        claim = self.by_key.get(key)
+        if claim is None:
+            claim = self.by_key[key] = Claim()
         if seq > claim.sent:
             claim.sent, claim.sent_n = seq, n
 

@@ -25,6 +25,7 @@ from bridge.pushes import Pushes
 from bridge.repeats import Recent, Stored, stored
 from chat.envelopes import Event
 from chat.errors import Conflict, PabalError, Unavailable
+from chat.ids import made_between
 from chat.models import Head
 from chat.permissions import Ages
 from chat.ports import Inserted, MessageStore
@@ -123,7 +124,7 @@ class Commit:
     async def _look_up(self, batch: _Batch) -> None:
         """Find what is stored already: repeats, and the targets of edits, deletes and reactions."""
         wanted: set[str] = set()
-        now = self._now().timestamp() * 1000
+        first, last = self._recent.new_between(self._now().timestamp() * 1000)
         for draft in batch.drafts:
             send = draft.send
             known = self._recent.get(send.id)
@@ -131,10 +132,11 @@ class Commit:
                 batch.known[send.id] = known
             else:
                 head = self._order.known(draft.arrival.chat)
-                if head is None or not self._recent.must_be_new(send.id, since=head.since, now=now):
+                if head is None or not made_between(send.id, max(first, head.since), last):
                     wanted.add(send.id)
             if send.target is not None:
                 wanted.add(send.target)
+                batch.changes = batch.changes or send.type in CHANGES
             if send.reply_to is not None:
                 wanted.add(send.reply_to)
         found = await self._messages.by_ids(list(wanted)) if wanted else {}
@@ -216,6 +218,8 @@ class Commit:
 
         The stored event counts, not what was sent this time. An old change never undoes a newer one: the store compares times.
         """
+        if not batch.changes:
+            return
         for draft, answer in zip(batch.drafts, batch.answers, strict=True):
             if draft.send.type not in CHANGES or not isinstance(answer, Stored):
                 continue
@@ -269,6 +273,7 @@ class _Batch:
         self.fresh: list[int] = []
         self.voids: list[Stored] = []
         self.marked: list[str] = []
+        self.changes = False
         self._firsts: dict[str, int] = {}
         self._copies: list[tuple[int, int]] = []
 

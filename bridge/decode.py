@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from bridge.gather import Arrival
 from chat.envelopes import Send, read_send, read_system, wrap_plain
@@ -15,8 +15,7 @@ INGEST = "ingest"
 """The user property in which the broker passes on the ingest id."""
 
 
-@dataclass(slots=True)
-class Draft:
+class Draft(msgspec.Struct, gc=False):
     """A message that could be read.
 
     Attributes:

@@ -16,7 +16,6 @@ from adapters.backoff import Backoff
 from bridge.metrics import Metrics
 from bridge.repeats import Stored
 from chat import topics
-from chat.errors import Unavailable
 from chat.ports import Link, Published
 
 MARK = "mark"
@@ -31,10 +30,10 @@ _log = structlog.get_logger("fan_out")
 
 @dataclass(slots=True)
 class Flight:
-    """Events on their way, and the broker's answers to come; no answers: they have not been sent yet."""
+    """Events on their way, and the broker's answers to come; None: they have not been sent yet."""
 
     events: Sequence[Stored]
-    answers: Sequence[Awaitable[Published]]
+    answers: Awaitable[Sequence[Published | None]] | None
 
 
 class FanOut:
@@ -56,32 +55,32 @@ class FanOut:
         Within a chat they must be in order of `seq`, and every chat's flights must be started in order.
         """
         events = [part for event in events for part in _parts(event)]
-        return Flight(events, [] if self._recovering else self._publish(events))
+        return Flight(events, None if self._recovering else self._publish(events))
 
     async def finish(self, flight: Flight) -> None:
         """Return when the broker has taken every event of the flight, however often they have to be sent."""
-        left = await self._failed(flight) if flight.answers else flight.events
+        left = flight.events if flight.answers is None else self._failed(flight.events, await flight.answers)
         if not left:
             return
         self._recovering += 1
         try:
-            # The lock is fair: whose flight started first is here first, and is sent again first.
-            while left:
-                async with self._turn:
+            # The lock is fair: whose flight started first is here first, and keeps it until the broker has all of that flight.
+            async with self._turn:
+                while left:
                     await self._link_up()
-                    again = Flight(left, self._publish(left))
-                left = await self._failed(again)
+                    left = self._failed(left, await self._publish(left))
         finally:
             self._recovering -= 1
 
-    def _publish(self, events: Sequence[Stored]) -> list[Awaitable[Published]]:
-        publish = self._link.publish
-        return [
-            publish(topics.messages(event.chat), event.payload, properties={MARK: str(event.seq)})
-            if event.to is None
-            else publish(topics.inbox(event.to), event.payload)
-            for event in events
-        ]
+    def _publish(self, events: Sequence[Stored]) -> Awaitable[Sequence[Published | None]]:
+        return self._link.publish_all(
+            [
+                (topics.messages(event.chat), event.payload, {MARK: str(event.seq)})
+                if event.to is None
+                else (topics.inbox(event.to), event.payload, None)
+                for event in events
+            ]
+        )
 
     async def _link_up(self) -> None:
         self._metrics.retries.labels("fan_out").inc()
@@ -90,16 +89,13 @@ class FanOut:
         while not self._link.connected:  # noqa: ASYNC110 - the port has no event for it
             await asyncio.sleep(backoff.next())
 
-    async def _failed(self, flight: Flight) -> list[Stored]:
-        """The events of a flight that are to be sent again."""
+    def _failed(self, events: Sequence[Stored], answers: Sequence[Published | None]) -> list[Stored]:
+        """The events that are to be sent again."""
         left: list[Stored] = []
-        for event, answer in zip(flight.events, flight.answers, strict=True):
-            try:
-                published = await answer
-            except Unavailable:
+        for event, published in zip(events, answers, strict=True):
+            if published is None:
                 left.append(event)
-                continue
-            if published.reason_code in _NEVER:
+            elif published.reason_code in _NEVER:
                 self._metrics.fan_out_refused.inc()
                 _log.error("event.refused_by_broker", chat=event.chat, seq=event.seq, reason_code=published.reason_code)
             elif published.reason_code >= 0x80:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+import msgspec
 
 from chat.ports import Delivery
 
 
-@dataclass(slots=True)
-class Arrival:
+class Arrival(msgspec.Struct, gc=False):
     """A message that came in on `chats/{chat}/send/{sender}`; `at` is when, in seconds of the loop's clock."""
 
     delivery: Delivery

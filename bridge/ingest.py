@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, TypeVar
 
 import structlog
@@ -326,7 +327,7 @@ class Ingest:
 def _in_order(committed: Committed) -> list[Stored]:
     """What is to be fanned out, rising within each chat (repeats have their old place)."""
     events = [answer for answer in committed.answers if isinstance(answer, Stored)]
-    return sorted([*events, *committed.voids], key=lambda event: event.seq)
+    return sorted([*events, *committed.voids], key=attrgetter("seq"))
 
 
 def _refusal(arrival: Arrival, error: PabalError, message_id: str | None) -> Refusal:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from chat.envelopes import Event
-from chat.ids import new_message_id
+from chat.ids import made_at, new_message_id
 from chat.models import Head, Slot
 from chat.ports import MessageStore
 from chat.views import VOID_SENDER
@@ -43,12 +43,12 @@ class ChatHead:
     """The newest stored slot of a chat, and the `n` of the slots before it.
 
     Attributes:
-        since: when it was read, Unix milliseconds: what was stored in the chat later, this bridge has stored.
+        since: when it was read (`chat.ids.made_at`): what was stored in the chat later, this bridge has stored.
     """
 
     __slots__ = ("_ns", "at", "edited_at", "n", "seq", "since")
 
-    def __init__(self, seq: int, n: int, since: float = 0.0) -> None:
+    def __init__(self, seq: int, n: int, since: str = "") -> None:
         self.seq = seq
         self.n = n
         self.since = since
@@ -153,7 +153,7 @@ class Order:
         return voids
 
     def _keep(self, chat: str, head: Head) -> ChatHead:
-        kept = self._heads[chat] = ChatHead(head.seq, head.n, self._now().timestamp() * 1000)
+        kept = self._heads[chat] = ChatHead(head.seq, head.n, made_at(self._now().timestamp() * 1000))
         if len(self._heads) > self._max_chats:
             self._heads.popitem(last=False)
         return kept

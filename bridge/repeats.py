@@ -64,23 +64,32 @@ def stored(event: Event, *, repeat: bool = False) -> Stored:
 
 
 class Recent:
-    """The newest stored events, bounded.
-
-    Attributes:
-        since: everything that this bridge has stored since then is remembered. Unix milliseconds.
-    """
+    """The newest stored events, bounded."""
 
     def __init__(self, *, max_events: int = MAX_EVENTS, max_bytes: int = MAX_BYTES) -> None:
         self._max_events = max_events
         self._max_bytes = max_bytes
         self._events: OrderedDict[str, Stored] = OrderedDict()
         self._bytes = 0
-        self.since = 0.0
+        self._forgotten: Stored | None = None
+        self._since = 0.0
         self.start_anew()
 
     def start_anew(self) -> None:
         """From now on this bridge knows what is stored; before, others may have stored as well (the link was down)."""
         self.since = datetime.now(UTC).timestamp() * 1000
+
+    @property
+    def since(self) -> float:
+        """Everything that this bridge has stored since then is remembered. Unix milliseconds."""
+        forgotten, self._forgotten = self._forgotten, None
+        if forgotten is not None:
+            self._since = max(self._since, forgotten.at.timestamp() * 1000 + 1)
+        return self._since
+
+    @since.setter
+    def since(self, unix_ms: float) -> None:
+        self._since = unix_ms
 
     def add(self, event: Stored) -> None:
         """Remember an event; one that is known already stays as it is."""
@@ -91,18 +100,17 @@ class Recent:
         while len(self._events) > self._max_events or self._bytes > self._max_bytes:
             _, oldest = self._events.popitem(last=False)
             self._bytes -= len(oldest.payload)
-            self.since = max(self.since, oldest.at.timestamp() * 1000 + 1)
+            if self._forgotten is None or self._forgotten.at < oldest.at:
+                self._forgotten = oldest
 
     def get(self, message_id: str) -> Stored | None:
         """The event with this id, if it is remembered."""
         return self._events.get(message_id)
 
-    def must_be_new(self, message_id: str, *, since: float, now: float) -> bool:
-        """Whether an id that is not remembered is new, as far as its own time tells.
+    def new_between(self, now: float) -> tuple[str, str]:
+        """An id that is not remembered, and was made between these two (see `chat.ids.made_between`), is new, as far as its time tells.
 
         Args:
-            since: when this bridge took up the chat, Unix milliseconds.
             now: the wall clock, Unix milliseconds.
         """
-        made = made_at(message_id)
-        return made is not None and max(since, self.since) <= made <= now + AHEAD
+        return made_at(self.since), made_at(now + AHEAD)

@@ -184,7 +184,9 @@ def _nameless(publisher: str, message: Message) -> bool:
 
     What must be an envelope brings its id, and an ingest id would be 3 us of work for nobody to read.
     """
-    return is_device(publisher) or ("content_type" in message.properties and says_plain(message.properties["content_type"]))
+    return is_device(publisher) or (
+        "content_type" in message.properties and says_plain(message.properties["content_type"])
+    )
 
 
 def _stamp(message: Message, name: str) -> None:

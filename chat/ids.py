@@ -15,6 +15,7 @@ None of them can hold `/`, `+`, `#`, a space or a control character, so any of t
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import re
 import time
@@ -99,13 +100,20 @@ def new_message_id(now_ms: int | None = None) -> str:
     return str(uuid.UUID(int=value))
 
 
-def made_at(message_id: str) -> int | None:
-    """When a UUIDv7 says that it was made, in Unix milliseconds of its maker's clock; None for the other versions.
+def made_at(unix_ms: float) -> str:
+    """How a UUIDv7 begins that is made at a time (the first millisecond from it on). Such beginnings sort as their times do."""
+    text = f"{min(max(0, math.ceil(unix_ms)), (1 << 48) - 1):012x}"
+    return f"{text[:8]}-{text[8:]}"
+
+
+def made_between(message_id: str, first: str, last: str) -> bool:
+    """Whether an id says that it was made between two times, both included; an id that is no UUIDv7 says nothing.
 
     Args:
         message_id: in its canonical form.
+        first, last: see `made_at`.
     """
-    return int(message_id[:8] + message_id[9:13], 16) if message_id[14] == "7" else None
+    return message_id[14] == "7" and first <= message_id[:13] <= last
 
 
 def message_id_from_ingest(ingest_id: str) -> str:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Protocol
+
+import msgspec
 
 from chat.models import Principal, PushToken
 from chat.signals import Invalidation
@@ -88,8 +91,10 @@ class PushSender(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class Delivery:
+_NO_PROPERTIES: Mapping[str, str] = MappingProxyType({})
+
+
+class Delivery(msgspec.Struct, gc=False):
     """A message that came in on a link and waits to be settled.
 
     Attributes:
@@ -103,7 +108,11 @@ class Delivery:
     qos: int
     settle: Callable[[int, str | None, str | None], None]
     content_type: str | None = None
-    properties: Mapping[str, str] = field(default_factory=dict)
+    properties: Mapping[str, str] = _NO_PROPERTIES
+
+
+Parcel = tuple[str, bytes, Mapping[str, str] | None]
+"""Topic, payload and user properties of a message that is published with others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +141,14 @@ class Link(Protocol):
 
         Raises:
             Unavailable: the connection is down, or went down before the answer (the message may have been taken).
+        """
+        ...
+
+    def publish_all(self, parcels: Sequence[Parcel]) -> Awaitable[Sequence[Published | None]]:
+        """Send messages with QoS 1, in this order: for many at once it costs half of what as many `publish` do.
+
+        Returns: once there is an answer to each, the answers in the same order; None where the connection was down, or went down before
+            the answer (the message may have been taken).
         """
         ...
 

@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from chat.errors import Unavailable
-from chat.ports import Delivery, Published
+from chat.ports import Delivery, Parcel, Published
 from mqtt.filters import matches
 
 MAX_SENT = 100_000
@@ -162,6 +162,16 @@ class MemoryLink:
             return answer
         message = Sent(topic, payload, qos, retain, dict(properties or {}))
         return self._broker.take(message, content_type=content_type)
+
+    def publish_all(self, parcels: Sequence[Parcel]) -> Awaitable[Sequence[Published | None]]:
+        """See `Link.publish_all`."""
+        answers = [self.publish(topic, payload, properties=properties) for topic, payload, properties in parcels]
+
+        async def gathered() -> list[Published | None]:
+            found = await asyncio.gather(*answers, return_exceptions=True)
+            return [one if isinstance(one, Published) else None for one in found]
+
+        return asyncio.ensure_future(gathered())
 
     async def run(self, filters: Sequence[str], receive: Callable[[list[Delivery]], None]) -> None:
         """See `Link.run`."""

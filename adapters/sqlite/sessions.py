@@ -143,7 +143,8 @@ class SqliteSessions:
                 order = ", ".join(kind._fields[: KEY_FIELDS[kind]])
                 for row in self._database.execute(f"SELECT * FROM {_TABLES[kind]} ORDER BY {order}"):  # noqa: S608
                     yield _record(kind, row)
-        except (sqlite3.Error, msgspec.MsgspecError, LookupError, TypeError) as error:  # the last two: other columns
+        except (sqlite3.Error, msgspec.MsgspecError, UnicodeDecodeError, LookupError, TypeError) as error:
+            # The last two: other columns. The third: a reader of JSON says it of a text that it must name in its own error.
             raise StoreUnusable(f"the session store is damaged: {error}") from error
 
     def write(self, batch: Batch, done: Callable[[Exception | None], None]) -> None:

@@ -176,7 +176,7 @@ async def test_a_repeat_that_looks_new_is_found_by_the_fence(make_world: Callabl
         assert (await world.send("c1", "user1")).reason_code == 0
     id_ = new_message_id()
     assert (await two.send("c1", "user1", id_=id_)).reason_code == 0
-    one.bridge.ingest._commit._order.known("c1").since = 0.0
+    one.bridge.ingest._commit._order.known("c1").since = ""
     real, looked = one.messages.by_ids, []
 
     async def by_ids(ids: Sequence[str]) -> Any:

@@ -25,6 +25,11 @@ def message(
     )
 
 
+def plain(number: int, *, dup: bool = False) -> Publish:
+    """One that has no id of its own."""
+    return message(number, dup=dup, content_type="text/plain")
+
+
 def forwarded(packets: list[Packet]) -> list[Publish]:
     return [packet for packet in packets if isinstance(packet, Publish)]
 
@@ -94,11 +99,11 @@ async def test_a_dup_has_the_ingest_id_of_the_first_attempt_also_on_a_new_connec
     bridge = await house.bridge()
     session: Properties = {"session_expiry_interval": 60}
     phone = await house.client("user1", clean=False, properties=session)
-    phone.put(message(1), message(2))
+    phone.put(plain(1), plain(2))
     first, second = forwarded(await bridge.take())
     phone.vanish()
     phone = await house.client("user1", clean=False, properties=session)
-    phone.put(message(1, dup=True), message(2, dup=True), message(3))
+    phone.put(plain(1, dup=True), plain(2, dup=True), plain(3))
     again = forwarded(await bridge.take())
     assert [ingest_id(packet) for packet in again[:2]] == [ingest_id(first), ingest_id(second)]
     assert len({ingest_id(packet) for packet in (first, second, again[2])}) == 3
@@ -110,11 +115,19 @@ async def test_a_packet_id_used_again_without_dup_is_a_new_message(house: House)
     bridge, phone = await house.bridge(), await house.client("user1")
     names = set()
     for _ in range(3):
-        phone.put(message(1))
+        phone.put(plain(1))
         (got,) = forwarded(await bridge.take())
         names.add(ingest_id(got))
         await bridge.send(PubAck(got.packet_id))
     assert len(names) == 3
+
+
+async def test_an_envelope_brings_its_own_id_and_gets_no_other(house: House) -> None:
+    bridge, phone = await house.bridge(), await house.client("user1")
+    json: Properties = {"content_type": "application/json; charset=utf-8"}
+    phone.put(message(1), message(2, **json), message(3, user_property=[("ingest", "forged"), ("trace", "t")]))
+    got = forwarded(await bridge.take())
+    assert [packet.properties for packet in got] == [{}, json, {"user_property": [("trace", "t")]}]
 
 
 async def test_what_a_client_stamps_itself_is_taken_off(house: House) -> None:
@@ -191,7 +204,7 @@ async def test_a_bridge_that_comes_in_time_gets_what_waits_in_order(house: House
 async def test_when_the_bridge_is_lost_another_gets_its_messages_with_the_same_ingest_ids(house: House) -> None:
     bridges = [await house.bridge(f"svc-bridge:{number}") for number in range(2)]
     phone = await house.client("user1")
-    phone.put(message(1), message(2))
+    phone.put(plain(1), plain(2))
     first = {bridge: forwarded(await bridge.take()) for bridge in bridges}
     (lost,) = (bridge for bridge, got in first.items() if got)
     (other,) = set(bridges) - {lost}

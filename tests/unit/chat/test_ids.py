@@ -18,6 +18,7 @@ from chat.ids import (
     is_principal,
     is_service,
     made_at,
+    made_between,
     message_id_from_ingest,
     new_chat_id,
     new_message_id,
@@ -168,6 +169,13 @@ def test_whose_a_client_id_is(client_id: str, owned: bool) -> None:
 
 
 def test_a_version_7_id_tells_when_it_was_made_and_no_other_does() -> None:
-    assert made_at(new_message_id(1_763_000_000_123)) == 1_763_000_000_123
-    assert made_at(str(uuid.uuid4())) is None
-    assert made_at(message_id_from_ingest("broker1.1")) is None
+    made = 1_763_000_000_123
+    id_ = new_message_id(made)
+    assert id_.startswith(made_at(made))
+    assert made_at(made - 0.5) == made_at(made) < made_at(made + 0.5)
+    assert [made_at(-1.0), made_at(1e300)] == ["00000000-0000", "ffffffff-ffff"]
+    assert made_between(id_, made_at(made), made_at(made))
+    assert not made_between(id_, made_at(made + 1), made_at(made + 2))
+    assert not made_between(id_, made_at(made - 2), made_at(made - 1))
+    for other in (str(uuid.uuid4()), message_id_from_ingest("broker1.1")):
+        assert not made_between(other, made_at(0), made_at(1e300))
