@@ -82,8 +82,12 @@ class _Settle(msgspec.Struct, gc=False):
 
     def __call__(self, reason_code: int, reason: str | None, code: str | None) -> None:
         connection, self.connection = self.connection, None
-        if connection is not None:
-            connection.puback(self.packet_id, reason_code, reason, code)
+        if connection is None:
+            return
+        if reason_code:
+            connection.refuse(self.packet_id, reason_code, reason, code)
+        else:
+            connection.take(self.packet_id)
 
 
 def _nothing_to_settle(_reason_code: int, _reason: str | None, _code: str | None) -> None:
@@ -325,14 +329,20 @@ class MqttConnection(asyncio.Protocol):
             dict(properties["user_property"]) if "user_property" in properties else {},
         )
 
-    def puback(self, packet_id: int, reason_code: int, reason: str | None, code: str | None) -> None:
+    def take(self, packet_id: int) -> None:
         """Acknowledge a delivery; nothing happens when the connection is gone."""
         if self._transport is None:
             return
         self._unsettled -= 1
-        if not reason_code:
-            self._write(_PUBACK_OK + PACKET_IDS[packet_id])
+        self._out += (_PUBACK_OK, PACKET_IDS[packet_id])
+        if not self._flushing:
+            self._schedule_flush()
+
+    def refuse(self, packet_id: int, reason_code: int, reason: str | None, code: str | None) -> None:
+        """Acknowledge a delivery with a refusal; nothing happens when the connection is gone."""
+        if self._transport is None:
             return
+        self._unsettled -= 1
         properties: Properties = {}
         if reason is not None:
             properties["reason_string"] = reason

@@ -18,6 +18,7 @@ from chat.errors import Unavailable
 from chat.ports import Delivery, Parcel, Published
 from mqtt.codec import V5, publish_parts
 from mqtt.packets import Properties
+from mqtt.properties import encode_properties
 
 CONNECT_SECONDS = 5.0
 """For TCP, CONNACK and SUBACK together."""
@@ -112,10 +113,10 @@ class MqttLink:
         if connection is None:
             return _nothing_sent(len(parcels))
         parts = [
-            publish_parts(
-                topic, payload, 1, False, V5, {"user_property": list(properties.items())} if properties else None
-            )
-            for topic, payload, properties in parcels
+            publish_parts(topic, payload, 1, False, V5)
+            if mark is None
+            else publish_parts(topic, payload, 1, False, V5, block=_marked(mark))
+            for topic, payload, mark in parcels
         ]
         return connection.publish(parts, qos=1)
 
@@ -154,6 +155,16 @@ class MqttLink:
     async def _goodbye(connection: MqttConnection) -> None:
         if connection.disconnect():
             await asyncio.wait({connection.lost}, timeout=GOODBYE_SECONDS)
+
+
+_MARK = encode_properties({"user_property": [("mark", "")]})[1:-2]
+"""The user property up to the length of its value."""
+
+
+def _marked(mark: int) -> bytes:
+    """The property block that is nothing but a mark."""
+    value = b"%d" % mark
+    return b"%c%b\0%c%b" % (len(_MARK) + 2 + len(value), _MARK, len(value), value)
 
 
 def _nothing() -> None:

@@ -111,7 +111,7 @@ class Commit:
         batch = _Batch(drafts, rosters)
         chats = {draft.arrival.chat for draft in drafts}
         try:
-            await self._look_up(batch)
+            await self._look_up(batch, chats)
             await self._write(batch, chats)
             await self._rewrite(batch)
         except BaseException:
@@ -121,17 +121,19 @@ class Commit:
         self._remember(committed)
         return committed
 
-    async def _look_up(self, batch: _Batch) -> None:
+    async def _look_up(self, batch: _Batch, chats: Iterable[str]) -> None:
         """Find what is stored already: repeats, and the targets of edits, deletes and reactions."""
         wanted: set[str] = set()
         first, last = self._recent.new_between(self._now().timestamp() * 1000)
+        heads = {chat: self._order.known(chat) for chat in chats}
+        remembered = self._recent.get
         for draft in batch.drafts:
             send = draft.send
-            known = self._recent.get(send.id)
+            known = remembered(send.id)
             if known is not None:
                 batch.known[send.id] = known
             else:
-                head = self._order.known(draft.arrival.chat)
+                head = heads[draft.arrival.chat]
                 if head is None or not made_between(send.id, max(first, head.since), last):
                     wanted.add(send.id)
             if send.target is not None:

@@ -18,9 +18,6 @@ from bridge.repeats import Stored
 from chat import topics
 from chat.ports import Link, Published
 
-MARK = "mark"
-"""The user property that tells the broker which `seq` a subscriber's PUBACK stands for."""
-
 _NEVER = frozenset({0x90, 0x95, 0x99})
 """Topic name invalid, packet too large, payload format invalid: the same packet is refused for ever, and must not hold up what comes
 behind it. Members find the event by sync. (`filters.size` keeps events below the broker's limit, so this takes a misconfiguration.)"""
@@ -37,7 +34,7 @@ class Flight:
 
 
 class FanOut:
-    """Publishes events on `chats/{chat}/messages`.
+    """Publishes events on `chats/{chat}/messages`, marked with their `seq`: so the broker knows what a subscriber's PUBACK stands for.
 
     Args:
         link: to the broker.
@@ -75,7 +72,7 @@ class FanOut:
     def _publish(self, events: Sequence[Stored]) -> Awaitable[Sequence[Published | None]]:
         return self._link.publish_all(
             [
-                (topics.messages(event.chat), event.payload, {MARK: str(event.seq)})
+                (topics.messages(event.chat), event.payload, event.seq)
                 if event.to is None
                 else (topics.inbox(event.to), event.payload, None)
                 for event in events

@@ -8,6 +8,7 @@ another bridge stored it, the unique `_id` finds the repeat; it costs a `void` i
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import msgspec
@@ -71,6 +72,8 @@ class Recent:
         self._max_bytes = max_bytes
         self._events: OrderedDict[str, Stored] = OrderedDict()
         self._bytes = 0
+        self.get: Callable[[str], Stored | None] = self._events.get
+        """The event with this id, if it is remembered. Asked for each message, so it is the dictionary's own."""
         self._forgotten: Stored | None = None
         self._since = 0.0
         self.start_anew()
@@ -102,10 +105,6 @@ class Recent:
             self._bytes -= len(oldest.payload)
             if self._forgotten is None or self._forgotten.at < oldest.at:
                 self._forgotten = oldest
-
-    def get(self, message_id: str) -> Stored | None:
-        """The event with this id, if it is remembered."""
-        return self._events.get(message_id)
 
     def new_between(self, now: float) -> tuple[str, str]:
         """An id that is not remembered, and was made between these two (see `chat.ids.made_between`), is new, as far as its time tells.

@@ -30,7 +30,7 @@ _HANDLE = re.compile(r"[a-z0-9][a-z0-9._-]{1,31}")
 _PRINCIPAL = re.compile(r"[a-z0-9][a-z0-9._-]{1,63}")
 _CHAT = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _INSTANCE = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_uuid = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
 
 
 def check_handle(handle: str) -> str:
@@ -74,8 +74,10 @@ def check_message_id(text: str) -> str:
     Raises:
         InvalidId: it is not a UUID in its canonical 36-character form.
     """
+    if _uuid(text):
+        return text
     lowered = text.lower()
-    if not _UUID.fullmatch(lowered):
+    if not _uuid(lowered):
         raise InvalidId("a message id is a UUID (version 7 recommended) such as 01890a5d-ac96-774b-bcce-b302099a8057")
     return lowered
 

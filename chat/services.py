@@ -111,8 +111,8 @@ class Delivery(msgspec.Struct, gc=False):
     properties: Mapping[str, str] = _NO_PROPERTIES
 
 
-Parcel = tuple[str, bytes, Mapping[str, str] | None]
-"""Topic, payload and user properties of a message that is published with others."""
+Parcel = tuple[str, bytes, int | None]
+"""A message that is published with others: its topic, its payload, and its mark, which goes with it as the user property `mark`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,17 +69,23 @@ _short_topic = lru_cache(maxsize=16_384)(encode_string)
 
 
 def publish_parts(
-    topic: str, payload: bytes, qos: int, retain: bool, version: int, properties: Properties | None = None
+    topic: str,
+    payload: bytes,
+    qos: int,
+    retain: bool,
+    version: int,
+    properties: Properties | None = None,
+    block: bytes = b"\0",
 ) -> tuple[bytes, bytes]:
     """A PUBLISH without its packet id: what stands before it and what stands behind it.
 
     A fan-out encodes this once and puts each receiver's packet id between the two. With QoS 0 there is no packet id, and
-    the two parts joined are the packet.
+    the two parts joined are the packet. Whoever has the property block already gives it instead of `properties`.
     """
     name = _short_topic(topic) if len(topic) <= CACHED_TOPIC else encode_string(topic)
     tail = payload
     if version == V5:
-        tail = encode_properties(properties) + payload if properties else b"\0" + payload
+        tail = encode_properties(properties) + payload if properties else block + payload
     length = len(name) + len(tail) + (2 if qos else 0)
     return _PUBLISH_BYTE[qos << 1 | retain] + encode_varint(length) + name, tail
 

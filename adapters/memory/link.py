@@ -165,7 +165,10 @@ class MemoryLink:
 
     def publish_all(self, parcels: Sequence[Parcel]) -> Awaitable[Sequence[Published | None]]:
         """See `Link.publish_all`."""
-        answers = [self.publish(topic, payload, properties=properties) for topic, payload, properties in parcels]
+        answers = [
+            self.publish(topic, payload, properties=None if mark is None else {"mark": str(mark)})
+            for topic, payload, mark in parcels
+        ]
 
         async def gathered() -> list[Published | None]:
             found = await asyncio.gather(*answers, return_exceptions=True)
