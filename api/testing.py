@@ -22,9 +22,10 @@ from api.deps import Parts
 from api.settings import Settings
 from chat import topics
 from chat.envelopes import Event, Invalidation, read_send, read_system
+from chat.errors import Unavailable
 from chat.ids import is_service
 from chat.models import Receipt, Watermarks
-from chat.ports import Delivery, MessageStore, Published, RateLimiter
+from chat.ports import Delivery, MessageStore, Parcel, Published, RateLimiter
 
 PASSWORD = "파발은 밤에도 달린다"  # noqa: S105 - of throw-away users
 
@@ -79,6 +80,16 @@ class BridgeLink:
             return await self.answer()
         await self._store(topic, payload)
         return Published(0)
+
+    async def publish_all(self, parcels: Sequence[Parcel]) -> list[Published | None]:
+        """See `chat.ports.Link.publish_all`."""
+        answers: list[Published | None] = []
+        for topic, payload, _ in parcels:
+            try:
+                answers.append(await self.publish(topic, payload))
+            except Unavailable:
+                answers.append(None)
+        return answers
 
     async def run(self, filters: Sequence[str], receive: Callable[[list[Delivery]], None]) -> None:
         """See `chat.ports.Link.run`: there is nothing to receive."""

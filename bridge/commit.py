@@ -130,12 +130,14 @@ class Commit:
         for draft in batch.drafts:
             send = draft.send
             known = remembered(send.id)
-            if known is not None:
-                batch.known[send.id] = known
-            else:
+            if known is None:
                 head = heads[draft.arrival.chat]
                 if head is None or not made_between(send.id, max(first, head.since), last):
                     wanted.add(send.id)
+            elif isinstance(known, Stored):
+                batch.known[send.id] = known
+            else:
+                wanted.add(send.id)
             if send.target is not None:
                 wanted.add(send.target)
                 batch.changes = batch.changes or send.type in CHANGES

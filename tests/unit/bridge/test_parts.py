@@ -307,12 +307,23 @@ def remembered(id_: str, size: int) -> Stored:
     return Stored(id_, "c", "u", 1, 1, "message", NOW, b"x" * size)
 
 
-@pytest.mark.parametrize(("limits", "left"), [({"max_events": 2}, ["b", "c"]), ({"max_bytes": 25}, ["b", "c"])])
-def test_recent_is_bounded(limits: dict[str, int], left: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("limits", "known", "whole"),
+    [
+        ({"max_events": 2}, "cd", "cd"),
+        ({"max_bytes": 25}, "abcd", "cd"),
+        ({"max_whole": 1}, "abcd", "d"),
+        ({"max_whole": 1, "max_events": 3}, "bcd", "d"),
+    ],
+)
+def test_recent_is_bounded(limits: dict[str, int], known: str, whole: str) -> None:
     recent = Recent(**limits)
-    for id_ in "abc":
+    for id_ in ("a", "b", "c", "b", "d"):
         recent.add(remembered(id_, 10))
-    assert [id_ for id_ in "abc" if recent.get(id_)] == left
+    found = {id_: recent.get(id_) for id_ in "abcd"}
+    assert [id_ for id_ in found if isinstance(found[id_], Stored)] == list(whole)
+    assert [id_ for id_ in found if found[id_] is not None] == list(known)
+    assert {each for each in found.values() if isinstance(each, datetime)} <= {NOW}
 
 
 def test_an_id_is_new_when_it_was_made_since_everything_is_remembered() -> None:
