@@ -153,10 +153,11 @@ class Head(msgspec.Struct, frozen=True):
 
 
 class Slot(msgspec.Struct, frozen=True):
-    """One stored `seq` of a chat: how many messages the chat held with it, and whose it is."""
+    """One stored `seq` of a chat: how many messages the chat held with it, whose it is, and whether it is one of the messages."""
 
     n: int
     sender: str
+    counts: bool = True
 
 
 class PushToken(msgspec.Struct):

@@ -126,6 +126,10 @@ class MessageStore(Protocol):
         """Those from `first` to `last` (both included) that are stored, by `seq`."""
         ...
 
+    async def renumber(self, chat: str, ns: Mapping[int, int]) -> None:
+        """Give stored slots another `n`, by `seq`."""
+        ...
+
     async def rewrite(
         self, target: str, *, body: object | None, edited_at: datetime | None, deleted_at: datetime | None
     ) -> None:

@@ -127,6 +127,7 @@ CALLS: dict[str, Callable[[Stores], Awaitable[object]]] = {
     "newest": lambda s: s.messages.before("g-1", None, 20),
     "n_at": lambda s: s.messages.n_at("g-1", [3, 5, 8]),
     "slots": lambda s: s.messages.slots("g-1", 20, 30),
+    "renumber": lambda s: s.messages.renumber("g-1", {3: 3, 5: 5}),
     "edit": lambda s: s.messages.rewrite(IDS[0], body=Body(text="y"), edited_at=AT, deleted_at=None),
     "delete": lambda s: s.messages.rewrite(IDS[0], body=None, edited_at=None, deleted_at=AT),
     "hide": lambda s: s.messages.hide(IDS[0], "user1"),
