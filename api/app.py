@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import structlog
 from fastapi import APIRouter, FastAPI
@@ -33,6 +34,7 @@ from api.devices.endpoints import router as devices
 from api.health.endpoints import router as health
 from api.limits import Limits, Rule
 from api.me.endpoints import router as me
+from api.members.announce import Announcer, keep_sweeping
 from api.members.endpoints import router as members
 from api.messages.endpoints import router as messages
 from api.middleware import BodyLimit, RequestContext, RequestMetrics
@@ -123,6 +125,8 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             health=lambda: _health(stores, valkey, link),
         )
         stack.callback(parts.passwords.close)
+        announcer = Announcer(parts.invalidations, parts.link, parts.stores.notices)
+        await stack.enter_async_context(_background(keep_sweeping(announcer)))
         yield parts
 
 
@@ -190,7 +194,13 @@ def _client_word(text: str) -> str:
 @asynccontextmanager
 async def _running(link: Link) -> AsyncIterator[None]:
     """The link stays connected in the background; the api answers without it, except for sends."""
-    task = asyncio.create_task(link.run([], lambda _: None))
+    async with _background(link.run([], lambda _: None)):
+        yield
+
+
+@asynccontextmanager
+async def _background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(work)
     task.add_done_callback(_ended)
     try:
         yield
@@ -200,9 +210,9 @@ async def _running(link: Link) -> AsyncIterator[None]:
 
 
 def _ended(task: asyncio.Task[None]) -> None:
-    """The link ends only when it is cancelled: anything else is told, and `/healthz` shows it."""
+    """Background work ends only when it is cancelled: anything else is told; of the link `/healthz` shows it."""
     if not task.cancelled():
-        _log.error("link.ended", exc_info=task.exception())
+        _log.error("background.ended", exc_info=task.exception())
 
 
 async def _health(stores: Stores, valkey: Valkey, link: Link) -> dict[str, bool]:
