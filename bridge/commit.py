@@ -36,7 +36,7 @@ Answer = Stored | PabalError
 CHANGES = frozenset({"edit", "delete", "hide", "pin", "unpin"})
 """Types that rewrite what history shows of their target."""
 
-ABOUT = CHANGES | {"reaction"}
+ABOUT = CHANGES | {"reaction", "unreact"}
 """Types that name a message of the same chat."""
 
 _CONFLICT_TRIES = 10

@@ -6,11 +6,11 @@
 | `chat_id` | string | its chat |
 | `seq` | int | its place in the chat, dense from 1 |
 | `n` | int | how many messages the chat held with it |
-| `type` | string | `message`, `edit`, `delete`, `hide`, `reaction`, `pin`, `unpin`, `system`, `void` |
+| `type` | string | `message`, `edit`, `delete`, `hide`, `reaction`, `unreact`, `pin`, `unpin`, `system`, `void` |
 | `sender_id` | string | user, device or service |
 | `created_at` | date | when the server stored it |
 | `body` | object? | `text` · `attachment` {`url`, `content_type`, `size`?, `name`?} · `data` (text) or `data_json` (JSON as text) with `content_type`?, `encoding`? · `cipher` · `emoji` |
-| `target` | string? | the message that an edit, delete, hide, reaction, pin or unpin is about |
+| `target` | string? | the message that an edit, delete, hide, reaction, unreact, pin or unpin is about |
 | `reply_to` | string? | the message that it answers |
 | `mentions` | [string]? | user ids |
 | `edited_at`, `deleted_at` | date? | when an edit changed, or a delete took away, `body` |

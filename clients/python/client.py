@@ -215,7 +215,7 @@ class ChatClient:
             id: its id, a UUID; a new UUIDv7 when omitted. Sending an id again stores nothing new (P4).
             timeout: seconds to wait.
             more: `type`, `target`, `reply_to`, `mentions`, `expires_in`: see `chat.envelopes.Send`. An `edit`, `delete` (for everyone),
-                `hide` (for this user), `reaction`, `pin` or `unpin` names its `target` in the chat, a `forward` one of any chat.
+                `hide` (for this user), `reaction`, `unreact`, `pin` or `unpin` names its `target` in the chat, a `forward` one of any chat.
 
         Raises:
             SendRefused: it will never be stored as it is.
