@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
@@ -19,7 +17,7 @@ from prometheus_client import CollectorRegistry
 from adapters.authenticator import PolicyAuthenticator, ServiceSecrets
 from adapters.memory.ratelimit import MemoryRateLimiter
 from adapters.mongo import open_stores
-from adapters.mqtt_link import MqttLink
+from adapters.mqtt_link import MqttLink, instance_name
 from adapters.stores import Stores
 from adapters.tokens import Jwks, TokenIssuer, TokenVerifier
 from adapters.valkey import Valkey, ValkeyInvalidations, ValkeyRateLimiter, connect
@@ -174,8 +172,7 @@ def _link(settings: Settings) -> MqttLink:
         settings.mqtt_port,
         PRINCIPAL,
         _secret(settings.link_secret_file),
-        # One instance per process and machine: two with one client id would throw each other out.
-        f"{PRINCIPAL}:{_client_word(socket.gethostname())}-{os.getpid()}",
+        f"{PRINCIPAL}:{instance_name()}",
     )
 
 
@@ -184,11 +181,6 @@ def _secret(file: Path) -> str:
         return file.read_text("ascii").strip()
     except (OSError, ValueError) as error:
         raise Unavailable(f"the link's secret {file} can't be read: {type(error).__name__}") from error
-
-
-def _client_word(text: str) -> str:
-    """The host's name as far as a client id can hold it."""
-    return "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in text)[:48]
 
 
 @asynccontextmanager
