@@ -103,6 +103,7 @@ class MqttConnection(asyncio.Protocol):
 
     Attributes:
         lost: done, with the reason as text, when the connection is gone.
+        taken_over: it is gone because somebody else connected with our client id.
     """
 
     def __init__(self, options: ConnectionOptions, receive: Callable[[list[Delivery]], None]) -> None:
@@ -113,6 +114,7 @@ class MqttConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._why = "closed by the broker"
         self.lost: asyncio.Future[str] = self._loop.create_future()
+        self.taken_over = False
         # handshake
         self._connack: asyncio.Future[ConnAck] = self._loop.create_future()
         self._suback: asyncio.Future[SubAck] = self._loop.create_future()
@@ -358,6 +360,7 @@ class MqttConnection(asyncio.Protocol):
         elif isinstance(packet, SubAck) and not self._suback.done():
             self._suback.set_result(packet)
         elif isinstance(packet, Disconnect):
+            self.taken_over = packet.reason == Reason.SESSION_TAKEN_OVER
             self.abort(f"DISCONNECT 0x{packet.reason:02x} {packet.properties.get('reason_string', '')}")
         elif not isinstance(packet, PingResp):
             self.abort(f"an unexpected {type(packet).__name__}")

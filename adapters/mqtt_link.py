@@ -8,6 +8,8 @@ survive here.
 from __future__ import annotations
 
 import asyncio
+import secrets
+import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import structlog
@@ -29,7 +31,19 @@ STABLE_SECONDS = 10.0
 GOODBYE_SECONDS = 2.0
 """How long the last bytes may take when the link is closed."""
 
+TAKEN_OVER = "another process uses this client id: give each an instance name of its own, or none"
+
 _log = structlog.get_logger("link")
+
+
+def instance_name() -> str:
+    """A name that no other process has, for client ids: the host, for people to find it, and 32 random bits.
+
+    The host alone is not enough, nor with the process id: containers may share both. A name that survived a restart would bring nothing:
+    the broker sees the socket of a killed process close at once, and a session ends with its connection.
+    """
+    host = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in socket.gethostname())
+    return f"{host[:48]}-{secrets.token_hex(4)}"
 
 
 class MqttLink:
@@ -141,7 +155,10 @@ class MqttLink:
             self.on_up()
             _log.info("link.up", host=self._host, port=self._port, client_id=self._options.client_id)
             why = await asyncio.shield(connection.lost)
-            _log.warning("link.down", why=why)
+            if connection.taken_over:
+                _log.error("link.taken_over", client_id=self._options.client_id, todo=TAKEN_OVER)
+            else:
+                _log.warning("link.down", why=why)
             if loop.time() - since >= STABLE_SECONDS:
                 self._backoff.reset()
         except asyncio.CancelledError:

@@ -11,6 +11,7 @@ from chat.ports import (
     DeviceStore,
     GrantStore,
     MessageStore,
+    NoticeStore,
     PushTokenStore,
     ReceiptStore,
     UserStore,
@@ -28,6 +29,7 @@ class Stores:
 
     messages: MessageStore
     chats: ChatStore
+    notices: NoticeStore
     receipts: ReceiptStore
     users: UserStore
     devices: DeviceStore

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import structlog
 from fastapi import APIRouter, FastAPI
@@ -18,7 +17,7 @@ from prometheus_client import CollectorRegistry
 from adapters.authenticator import PolicyAuthenticator, ServiceSecrets
 from adapters.memory.ratelimit import MemoryRateLimiter
 from adapters.mongo import open_stores
-from adapters.mqtt_link import MqttLink
+from adapters.mqtt_link import MqttLink, instance_name
 from adapters.stores import Stores
 from adapters.tokens import Jwks, TokenIssuer, TokenVerifier
 from adapters.valkey import Valkey, ValkeyInvalidations, ValkeyRateLimiter, connect
@@ -33,6 +32,7 @@ from api.devices.endpoints import router as devices
 from api.health.endpoints import router as health
 from api.limits import Limits, Rule
 from api.me.endpoints import router as me
+from api.members.announce import Announcer, keep_sweeping
 from api.members.endpoints import router as members
 from api.messages.endpoints import router as messages
 from api.middleware import BodyLimit, RequestContext, RequestMetrics
@@ -123,6 +123,8 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             health=lambda: _health(stores, valkey, link),
         )
         stack.callback(parts.passwords.close)
+        announcer = Announcer(parts.invalidations, parts.link, parts.stores.notices)
+        await stack.enter_async_context(_background(keep_sweeping(announcer)))
         yield parts
 
 
@@ -170,8 +172,7 @@ def _link(settings: Settings) -> MqttLink:
         settings.mqtt_port,
         PRINCIPAL,
         _secret(settings.link_secret_file),
-        # One instance per process and machine: two with one client id would throw each other out.
-        f"{PRINCIPAL}:{_client_word(socket.gethostname())}-{os.getpid()}",
+        f"{PRINCIPAL}:{instance_name()}",
     )
 
 
@@ -182,15 +183,16 @@ def _secret(file: Path) -> str:
         raise Unavailable(f"the link's secret {file} can't be read: {type(error).__name__}") from error
 
 
-def _client_word(text: str) -> str:
-    """The host's name as far as a client id can hold it."""
-    return "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in text)[:48]
-
-
 @asynccontextmanager
 async def _running(link: Link) -> AsyncIterator[None]:
     """The link stays connected in the background; the api answers without it, except for sends."""
-    task = asyncio.create_task(link.run([], lambda _: None))
+    async with _background(link.run([], lambda _: None)):
+        yield
+
+
+@asynccontextmanager
+async def _background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(work)
     task.add_done_callback(_ended)
     try:
         yield
@@ -200,9 +202,9 @@ async def _running(link: Link) -> AsyncIterator[None]:
 
 
 def _ended(task: asyncio.Task[None]) -> None:
-    """The link ends only when it is cancelled: anything else is told, and `/healthz` shows it."""
+    """Background work ends only when it is cancelled: anything else is told; of the link `/healthz` shows it."""
     if not task.cancelled():
-        _log.error("link.ended", exc_info=task.exception())
+        _log.error("background.ended", exc_info=task.exception())
 
 
 async def _health(stores: Stores, valkey: Valkey, link: Link) -> dict[str, bool]:

@@ -18,7 +18,7 @@ from adapters.jobs import CeleryJobQueue
 from adapters.logging import configure
 from adapters.metrics_http import serve
 from adapters.mongo import Stores, open_stores
-from adapters.mqtt_link import MqttLink
+from adapters.mqtt_link import MqttLink, instance_name
 from adapters.valkey import ValkeyInvalidations, ValkeyPresence, ValkeyRateLimiter, connect
 from bridge.app import Bridge
 from bridge.filters.lists import ListBroken
@@ -65,13 +65,13 @@ async def _run(settings: Settings, secret: str) -> None:
         stack.push_async_callback(valkey.aclose)
         jobs = CeleryJobQueue(settings.valkey_url, registry=registry)
         stack.push_async_callback(asyncio.to_thread, jobs.close)
-        instance = settings.bridge_instance
+        instance = settings.bridge_instance or instance_name()
         link = MqttLink(
             settings.mqtt_host,
             settings.mqtt_port,
             PRINCIPAL,
             secret,
-            PRINCIPAL if instance is None else f"{PRINCIPAL}:{instance}",
+            f"{PRINCIPAL}:{instance}",
             receive_maximum=settings.bridge_receive_maximum,
         )
         bridge = Bridge(

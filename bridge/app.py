@@ -91,7 +91,7 @@ class Bridge:
         metrics = Metrics(registry)
         self.members = Members(chats)
         self._recent = Recent()
-        order = Order(messages, taken_up=self._taken_up)
+        order = Order(messages, chats, taken_up=self._taken_up)
         rejects = Rejects(link, metrics)
         self.online = Online(presence)
         self.touches = Touches(chats)

@@ -10,7 +10,7 @@ The caller keeps the chats of a batch to itself until the commit returns.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -22,11 +22,12 @@ from bridge.members import Roster
 from bridge.metrics import Metrics
 from bridge.order import ChatHead, Order
 from bridge.pushes import Pushes
+from bridge.recounting import renumbered
 from bridge.repeats import Recent, Stored, stored
 from chat.envelopes import Event
 from chat.errors import Conflict, PabalError, Unavailable
 from chat.ids import made_between
-from chat.models import Head
+from chat.models import Head, Slot
 from chat.permissions import Ages
 from chat.ports import Inserted, MessageStore
 
@@ -35,7 +36,7 @@ Answer = Stored | PabalError
 CHANGES = frozenset({"edit", "delete", "hide", "pin", "unpin"})
 """Types that rewrite what history shows of their target."""
 
-ABOUT = CHANGES | {"reaction"}
+ABOUT = CHANGES | {"reaction", "unreact"}
 """Types that name a message of the same chat."""
 
 _CONFLICT_TRIES = 10
@@ -144,6 +145,7 @@ class Commit:
             if send.reply_to is not None:
                 wanted.add(send.reply_to)
         found = await self._messages.by_ids(list(wanted)) if wanted else {}
+        self._order.doubt(found.values())
         batch.known.update({id_: stored(event, repeat=True) for id_, event in found.items()})
         batch.targets.update({id_: rights.target_of(event) for id_, event in found.items()})
         batch.sort(self._now(), self._ages)
@@ -152,8 +154,9 @@ class Commit:
         """Insert until every fresh draft has a slot."""
         pending = batch.fresh
         for attempt in range(_CONFLICT_TRIES):
-            heads, voids = await self._order.load(chats)
+            heads, voids, slots = await self._order.load(chats)
             batch.voids += map(stored, voids)
+            batch.recount(slots)
             if not pending:
                 return
             events = self._events(batch, pending, heads)
@@ -169,8 +172,7 @@ class Commit:
             self._order.forget(uncertain)
             if pending:
                 await asyncio.sleep(_CONFLICT_PAUSE * (attempt + 1))
-        if pending:
-            raise Unavailable("another bridge keeps writing to the same chats")
+        raise Unavailable("another bridge keeps writing to the same chats")
 
     def _events(self, batch: _Batch, pending: Sequence[int], heads: dict[str, ChatHead]) -> list[Event]:
         """The events of the pending drafts, with the next `seq` and `n` of their chats."""
@@ -214,6 +216,8 @@ class Commit:
                 again.append(index)
             elif answer.taken_by is not None:
                 batch.repeat(index, stored(answer.taken_by, repeat=True))
+                if answer.taken_by.seq > heads[event.chat].seq:
+                    uncertain.add(event.chat)
         self._metrics.seq_taken.inc(len(again))
         return again, uncertain
 
@@ -323,6 +327,14 @@ class _Batch:
             self.answers[index] = msgspec.structs.replace(known, repeat=True)
         else:
             self.answers[index] = Conflict("this message id belongs to another message", code="id_taken")
+
+    def recount(self, slots: Mapping[str, Mapping[int, Slot]]) -> None:
+        """What was stored or found before these slots were read may have been given another `n` since (`bridge.recounting`)."""
+        if not slots:
+            return
+        for index, answer in enumerate(self.answers):
+            if isinstance(answer, Stored) and answer.seq in slots.get(answer.chat, ()):
+                self.answers[index] = renumbered(answer, slots[answer.chat][answer.seq].n)
 
     def knows(self, target: str, event: Event, *, private: bool) -> bool:
         """Whether the target of a stored change is there, and is one that it may change."""

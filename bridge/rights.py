@@ -58,7 +58,7 @@ def refusal(
     """Why `send` may not be done to `target`; None if it may.
 
     The target must be a message of the same chat; what is in another chat looks as if it were not there. A deleted message stays as it
-    is, but deleting or hiding it again is no error: the wish is fulfilled.
+    is, but deleting or hiding it again, or taking something from it, is no error: the wish is fulfilled.
     """
     if target is None or target.chat != actor.chat or target.type != "message":
         return unknown_target(send.type)
@@ -67,7 +67,7 @@ def refusal(
     error = _without_right(send.type, actor, target)
     if error is not None:
         return error
-    if target.deleted and send.type not in ("delete", "hide", "unpin"):
+    if not permissions.takes(send.type, deleted=target.deleted):
         return Refused("the message has been deleted", code="target_deleted")
     age = now - target.at if target.at is not None else timedelta()
     moderates = send.type == "delete" and actor.role in permissions.MANAGERS

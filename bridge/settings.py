@@ -15,7 +15,7 @@ class Settings(BaseSettings):
     """What the bridge can be told from outside. Times are seconds.
 
     Attributes:
-        bridge_instance: tells several bridges apart (client id `svc-bridge:{instance}`).
+        bridge_instance: tells several bridges apart (client id `svc-bridge:{instance}`); without it each gives itself a name of its own.
         bridge_receive_maximum: messages that may be unsettled at once: what the bridge holds in memory is bounded by it.
         bridge_batch: messages in one write at most.
         bridge_batches: writes under way at once.

@@ -70,8 +70,12 @@ MAX_DEPTH = 64
 MAX_TARGETS = 100
 """How many people one message may mention, and how many cursors one sync may name times ten."""
 
-Type = Literal["message", "edit", "delete", "hide", "reaction", "forward", "pin", "unpin"]
-"""What a client may send. A `forward` is stored as a `message`; `delete` is for everyone, `hide` for oneself."""
+Type = Literal["message", "edit", "delete", "hide", "reaction", "unreact", "forward", "pin", "unpin"]
+"""What a client may send. A `forward` is stored as a `message`; `delete` is for everyone, `hide` for oneself.
+
+A `reaction` puts its sender's emoji on a message, `unreact` with the same emoji takes it away again. Of each sender, message and emoji the
+newest of them by `seq` holds, so both are harmless twice, and nobody takes away what somebody else has put there.
+"""
 
 T = TypeVar("T")
 
@@ -363,8 +367,8 @@ def _check_parts(send: Send) -> None:
         send.target = check_message_id(send.target)
         if send.type == "edit":
             _check_body(send.body, "edit", allowed=("text", "attachment", "data", "cipher"))
-        elif send.type == "reaction":
-            _check_body(send.body, "reaction", allowed=("emoji",))
+        elif send.type in ("reaction", "unreact"):
+            _check_body(send.body, send.type, allowed=("emoji",))
         elif send.body is not None:
             raise InvalidEnvelope(f"'{send.type}' has no body")
 

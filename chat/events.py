@@ -84,8 +84,8 @@ class Event(msgspec.Struct, omit_defaults=True):
     """A stored event, as members receive it and as history shows it.
 
     Attributes:
-        type: `message`, `edit`, `delete`, `hide`, `reaction`, `pin`, `unpin`, `system`, or `void` (a slot that shows nothing: it could not
-            be used, or what is in it is somebody else's own).
+        type: `message`, `edit`, `delete`, `hide`, `reaction`, `unreact` (the sender's reaction with that emoji is taken back), `pin`,
+            `unpin`, `system`, or `void` (a slot that shows nothing: it could not be used, or what is in it is somebody else's own).
         id: the sender's message id; ids of `void` events are the server's.
         seq: place in the chat's total order, dense from 1.
         n: how many messages the chat held once this event was stored.

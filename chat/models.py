@@ -10,6 +10,8 @@ from enum import StrEnum
 
 import msgspec
 
+from chat.events import System
+
 
 class Role(StrEnum):
     """What a member may do in a chat; the order of rights is in `chat.permissions`."""
@@ -153,10 +155,11 @@ class Head(msgspec.Struct, frozen=True):
 
 
 class Slot(msgspec.Struct, frozen=True):
-    """One stored `seq` of a chat: how many messages the chat held with it, and whose it is."""
+    """One stored `seq` of a chat: how many messages the chat held with it, whose it is, and whether it is one of the messages."""
 
     n: int
     sender: str
+    counts: bool = True
 
 
 class PushToken(msgspec.Struct):
@@ -200,6 +203,22 @@ class DeadLetter(msgspec.Struct):
     properties: dict[str, str] = {}
     content_type: str | None = None
     history: list[LetterEvent] = []
+
+
+class Notice(msgspec.Struct):
+    """A system event that its chat has not been told yet: stored with the change that it tells of, dropped once it is told.
+
+    Attributes:
+        id: of the event, a message id: telling it twice is telling it once (P4).
+        at: of the last change that it tells of.
+        open: whoever makes it may still add users to it.
+    """
+
+    id: str
+    chat: str
+    system: System
+    at: datetime
+    open: bool = False
 
 
 class Watermarks(msgspec.Struct):

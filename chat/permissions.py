@@ -161,6 +161,14 @@ def may_pin(role: Role | None, *, direct: bool) -> bool:
     return role in WRITERS if direct else role in MANAGERS
 
 
+def takes(type_: str, *, deleted: bool) -> bool:
+    """Whether a message takes an event of this type: a deleted one only what takes something away from it.
+
+    A `reaction` is anybody's who may write, and `unreact` takes away its own sender's only: there is nothing to ask about whose it is.
+    """
+    return not deleted or type_ in ("delete", "hide", "unpin", "unreact")
+
+
 def too_old(action: str, age: timedelta, ages: Ages) -> bool:
     """Whether an author's `edit` or `delete` comes too late."""
     limit = {"edit": ages.edit, "delete": ages.delete}.get(action)

@@ -22,6 +22,7 @@ from chat.models import (
     Head,
     LetterEvent,
     Member,
+    Notice,
     PushToken,
     Receipt,
     Role,
@@ -55,6 +56,7 @@ __all__ = [
     "JobQueue",
     "Link",
     "MessageStore",
+    "NoticeStore",
     "Parcel",
     "Presence",
     "Published",
@@ -126,6 +128,10 @@ class MessageStore(Protocol):
         """Those from `first` to `last` (both included) that are stored, by `seq`."""
         ...
 
+    async def renumber(self, chat: str, ns: Mapping[int, int]) -> None:
+        """Give stored slots another `n`, by `seq`."""
+        ...
+
     async def rewrite(
         self, target: str, *, body: object | None, edited_at: datetime | None, deleted_at: datetime | None
     ) -> None:
@@ -165,7 +171,10 @@ class MessageStore(Protocol):
 
 
 class ChatStore(Protocol):
-    """Chats and their members."""
+    """Chats and their members.
+
+    Where a change takes `notice`, that is stored with it, both or neither, and only if something was changed.
+    """
 
     async def create(self, chat: Chat, members: Sequence[Member]) -> bool:
         """Store a chat with its members, all or nothing. False if a chat with that id exists already."""
@@ -183,11 +192,11 @@ class ChatStore(Protocol):
         """Raise the cached `last_*` of chats."""
         ...
 
-    async def rename(self, chat: str, title: str | None) -> bool:
+    async def rename(self, chat: str, title: str | None, *, notice: Notice | None = None) -> bool:
         """Give a chat another title. False if there is no such chat."""
         ...
 
-    async def set_role(self, chat: str, user: str, role: Role) -> bool:
+    async def set_role(self, chat: str, user: str, role: Role, *, notice: Notice | None = None) -> bool:
         """Give a present member another role. False if there is none."""
         ...
 
@@ -211,11 +220,11 @@ class ChatStore(Protocol):
         """Whether two users are present in one chat."""
         ...
 
-    async def add_member(self, member: Member) -> bool:
+    async def add_member(self, member: Member, *, notice: Notice | None = None) -> bool:
         """Add a member, or bring back one who left (watermarks kept). False if already present."""
         ...
 
-    async def remove_member(self, chat: str, user: str, at: datetime) -> bool:
+    async def remove_member(self, chat: str, user: str, at: datetime, *, notice: Notice | None = None) -> bool:
         """End a membership. False if there was no present one."""
         ...
 
@@ -240,6 +249,26 @@ class ChatStore(Protocol):
 
     async def raise_watermarks(self, moves: Sequence[Watermarks]) -> None:
         """Raise watermarks (`$max`), majority; rows of members who are not there are ignored."""
+        ...
+
+
+class NoticeStore(Protocol):
+    """System events that chats have not been told yet."""
+
+    async def add(self, notice: Notice) -> None:
+        """Store one. To one that is there already it adds its users, and the time becomes the later one's."""
+        ...
+
+    async def of_chat(self, chat: str, limit: int) -> list[Notice]:
+        """Those of a chat, oldest first."""
+        ...
+
+    async def after(self, key: tuple[str, str], limit: int) -> list[Notice]:
+        """Those of all chats behind a (chat, id), chat by chat, each chat's oldest first."""
+        ...
+
+    async def drop(self, notice: Notice) -> None:
+        """It is told."""
         ...
 
 

@@ -43,7 +43,7 @@ _EVENT = Event(
 # Message name -> (summary, struct, examples by name). Structs without default values are written as they travel.
 ENVELOPES: dict[str, tuple[str, type[msgspec.Struct], dict[str, msgspec.Struct]]] = {
     "Send": (
-        "A new message or a forwarded one, or something about a message: edit, delete (for everyone), hide (for oneself), reaction, pin, unpin",
+        "A new message or a forwarded one, or something about a message: edit, delete (for everyone), hide (for oneself), reaction, unreact (takes the same reaction back), pin, unpin",
         Send,
         {
             "text": Send(id=_ID, body=Body(text="안녕하세요, 하늘님")),
@@ -57,6 +57,7 @@ ENVELOPES: dict[str, tuple[str, type[msgspec.Struct], dict[str, msgspec.Struct]]
             "delete": Send(id=_OTHER_ID, type="delete", target=_ID),
             "hide": Send(id=_OTHER_ID, type="hide", target=_ID),
             "reaction": Send(id=_OTHER_ID, type="reaction", target=_ID, body=Body(emoji="👍🏽")),
+            "unreact": Send(id=_OTHER_ID, type="unreact", target=_ID, body=Body(emoji="👍🏽")),
             "forward": Send(id=_OTHER_ID, type="forward", target=_ID),
             "pin": Send(id=_OTHER_ID, type="pin", target=_ID),
             "unpin": Send(id=_OTHER_ID, type="unpin", target=_ID),

@@ -11,6 +11,7 @@ from adapters.memory.chats import MemoryChats
 from adapters.memory.dead_letters import MemoryDeadLetters
 from adapters.memory.grants import MemoryGrants
 from adapters.memory.messages import MemoryMessages
+from adapters.memory.notices import MemoryNotices
 from adapters.memory.push_tokens import MemoryPushTokens
 from adapters.memory.receipts import MemoryReceipts
 from adapters.memory.users import MemoryDevices, MemoryUsers
@@ -21,9 +22,11 @@ __all__ = ["Stores", "memory_stores"]
 
 def memory_stores() -> Stores:
     """A bundle of empty stores that live as long as the process."""
+    notices = MemoryNotices()
     return Stores(
         messages=MemoryMessages(),
-        chats=MemoryChats(),
+        chats=MemoryChats(notices),
+        notices=notices,
         receipts=MemoryReceipts(),
         users=MemoryUsers(),
         devices=MemoryDevices(),

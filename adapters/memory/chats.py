@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from adapters.memory.notices import MemoryNotices
 from adapters.memory.records import copied, to_ms
 from chat.ids import is_device
-from chat.models import Chat, Head, Member, Role, Watermarks
+from chat.models import Chat, Head, Member, Notice, Role, Watermarks
 
 CORRECTED = ("delivered_seq", "seen_seq", "seen_n", "hides_seen")
 """Fields that `correct` compares and sets."""
@@ -16,7 +17,8 @@ CORRECTED = ("delivered_seq", "seen_seq", "seen_n", "hides_seen")
 class MemoryChats:
     """Chats by id, memberships by (chat, user)."""
 
-    def __init__(self) -> None:
+    def __init__(self, notices: MemoryNotices | None = None) -> None:
+        self._notices = notices or MemoryNotices()
         self._chats: dict[str, Chat] = {}
         self._members: dict[tuple[str, str], Member] = {}
 
@@ -47,20 +49,20 @@ class MemoryChats:
                 chat.last_n = max(chat.last_n, head.n)
                 chat.last_at = to_ms(at) if chat.last_at is None else max(chat.last_at, to_ms(at))
 
-    async def rename(self, chat: str, title: str | None) -> bool:
+    async def rename(self, chat: str, title: str | None, *, notice: Notice | None = None) -> bool:
         """See `ChatStore.rename`."""
         if chat not in self._chats:
             return False
         self._chats[chat].title = title
-        return True
+        return self._noted(notice)
 
-    async def set_role(self, chat: str, user: str, role: Role) -> bool:
+    async def set_role(self, chat: str, user: str, role: Role, *, notice: Notice | None = None) -> bool:
         """See `ChatStore.set_role`."""
         member = self._present(chat, user)
         if member is None:
             return False
         member.role = role
-        return True
+        return self._noted(notice)
 
     async def member(self, chat: str, user: str) -> Member | None:
         """See `ChatStore.member`."""
@@ -92,7 +94,7 @@ class MemoryChats:
             for member in self._members.values()
         )
 
-    async def add_member(self, member: Member) -> bool:
+    async def add_member(self, member: Member, *, notice: Notice | None = None) -> bool:
         """See `ChatStore.add_member`."""
         row = self._members.get((member.chat, member.user))
         if row is not None and row.left_at is None:
@@ -102,15 +104,15 @@ class MemoryChats:
         if row is not None:
             fresh.delivered_seq, fresh.seen_seq, fresh.seen_n = row.delivered_seq, row.seen_seq, row.seen_n
         self._members[member.chat, member.user] = fresh
-        return True
+        return self._noted(notice)
 
-    async def remove_member(self, chat: str, user: str, at: datetime) -> bool:
+    async def remove_member(self, chat: str, user: str, at: datetime, *, notice: Notice | None = None) -> bool:
         """See `ChatStore.remove_member`."""
         member = self._present(chat, user)
         if member is None:
             return False
         member.left_at = to_ms(at)
-        return True
+        return self._noted(notice)
 
     async def set_hides_seen(self, user: str, *, hides: bool) -> list[str]:
         """See `ChatStore.set_hides_seen`."""
@@ -151,6 +153,11 @@ class MemoryChats:
                 member.delivered_seq = max(member.delivered_seq, move.delivered_seq, move.seen_seq)
                 member.seen_seq = max(member.seen_seq, move.seen_seq)
                 member.seen_n = max(member.seen_n, move.seen_n)
+
+    def _noted(self, notice: Notice | None) -> bool:
+        if notice is not None:
+            self._notices.put(notice)
+        return True
 
     def _present(self, chat: str, user: str) -> Member | None:
         member = self._members.get((chat, user))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from datetime import UTC, datetime
 
@@ -97,7 +97,14 @@ class MemoryMessages:
         """See `MessageStore.slots`."""
         seqs = self._seqs.get(chat, [])
         found = ((seq, self._at(chat, seq)) for seq in seqs[bisect_left(seqs, first) : bisect_right(seqs, last)])
-        return {seq: Slot(event.n, event.sender) for seq, event in found}
+        return {
+            seq: Slot(event.n, event.sender, event.type == "message" and event.only is None) for seq, event in found
+        }
+
+    async def renumber(self, chat: str, ns: Mapping[int, int]) -> None:
+        """See `MessageStore.renumber`."""
+        for seq, n in ns.items():
+            self._at(chat, seq).n = n
 
     async def rewrite(
         self, target: str, *, body: object | None, edited_at: datetime | None, deleted_at: datetime | None

@@ -15,6 +15,7 @@ from adapters.mongo.dead_letters import MongoDeadLetters
 from adapters.mongo.grants import MongoGrants
 from adapters.mongo.messages import MongoMessages
 from adapters.mongo.migrations import migrate
+from adapters.mongo.notices import MongoNotices
 from adapters.mongo.push_tokens import MongoPushTokens
 from adapters.mongo.receipts import MongoReceipts
 from adapters.mongo.users import MongoDevices, MongoUsers
@@ -47,6 +48,7 @@ def stores_of(db: Database) -> Stores:
     return Stores(
         messages=MongoMessages(db),
         chats=MongoChats(db),
+        notices=MongoNotices(db),
         receipts=MongoReceipts(db),
         users=MongoUsers(db),
         devices=MongoDevices(db),

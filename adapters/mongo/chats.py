@@ -42,9 +42,10 @@ from pymongo import ASCENDING, IndexModel, UpdateOne
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import DuplicateKeyError
 
-from adapters.mongo.client import OPERATION_MS, Database, Document, fetch, translate
+from adapters.mongo.client import OPERATION_MS, Collection, Database, Document, fetch, translate
+from adapters.mongo.notices import Change, together
 from chat.ids import DEVICE_PREFIX
-from chat.models import Chat, ChatKind, Head, Member, Role, Watermarks
+from chat.models import Chat, ChatKind, Head, Member, Notice, Role, Watermarks
 
 CHATS = "chats"
 MEMBERS = "members"
@@ -64,6 +65,7 @@ class MongoChats:
     """`ChatStore` on the collections above."""
 
     def __init__(self, db: Database) -> None:
+        self._db = db
         self._chats = db[CHATS]
         self._members = db[MEMBERS]
 
@@ -118,17 +120,16 @@ class MongoChats:
             await self._chats.bulk_write(changes, ordered=False)
 
     @translate
-    async def rename(self, chat: str, title: str | None) -> bool:
+    async def rename(self, chat: str, title: str | None, *, notice: Notice | None = None) -> bool:
         """See `ChatStore.rename`."""
         change = {"$unset": {"title": ""}} if title is None else {"$set": {"title": title}}
-        result = await self._chats.update_one({"_id": chat}, change)
-        return bool(result.matched_count)
+        return await together(self._db, notice, _update(self._chats, {"_id": chat}, change))
 
     @translate
-    async def set_role(self, chat: str, user: str, role: Role) -> bool:
+    async def set_role(self, chat: str, user: str, role: Role, *, notice: Notice | None = None) -> bool:
         """See `ChatStore.set_role`."""
-        result = await self._members.update_one({"_id": _key(chat, user), **_PRESENT}, {"$set": {"role": role.value}})
-        return bool(result.matched_count)
+        present = {"_id": _key(chat, user), **_PRESENT}
+        return await together(self._db, notice, _update(self._members, present, {"$set": {"role": role.value}}))
 
     @translate
     async def member(self, chat: str, user: str) -> Member | None:
@@ -170,7 +171,7 @@ class MongoChats:
         )
 
     @translate
-    async def add_member(self, member: Member) -> bool:
+    async def add_member(self, member: Member, *, notice: Notice | None = None) -> bool:
         """See `ChatStore.add_member`."""
         document = _from_member(member)
         document.pop("left_at", None)
@@ -182,20 +183,23 @@ class MongoChats:
         else:
             unset["muted_until"] = ""
         gone = {"_id": document["_id"], "left_at": {"$ne": None}}
-        result = await self._members.update_one(gone, {"$set": renewed, "$unset": unset})
-        if result.matched_count:
+        bring_back = _update(self._members, gone, {"$set": renewed, "$unset": unset})
+
+        async def add(session: AsyncClientSession | None) -> bool:
+            if not await bring_back(session):
+                await self._members.insert_one(document, session=session)
             return True
+
         try:
-            await self._members.insert_one(document)
+            return await together(self._db, notice, add)
         except DuplicateKeyError:
             return False
-        return True
 
     @translate
-    async def remove_member(self, chat: str, user: str, at: datetime) -> bool:
+    async def remove_member(self, chat: str, user: str, at: datetime, *, notice: Notice | None = None) -> bool:
         """See `ChatStore.remove_member`."""
-        result = await self._members.update_one({"_id": _key(chat, user), **_PRESENT}, {"$set": {"left_at": at}})
-        return bool(result.matched_count)
+        present = {"_id": _key(chat, user), **_PRESENT}
+        return await together(self._db, notice, _update(self._members, present, {"$set": {"left_at": at}}))
 
     @translate
     async def set_hides_seen(self, user: str, *, hides: bool) -> list[str]:
@@ -261,6 +265,13 @@ class MongoChats:
         ]
         if changes:
             await self._members.bulk_write(changes, ordered=False)
+
+
+def _update(collection: Collection, query: Document, change: Document) -> Change:
+    async def update(session: AsyncClientSession | None) -> bool:
+        return bool((await collection.update_one(query, change, session=session)).matched_count)
+
+    return update
 
 
 def _key(chat: str, user: str) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from api.access import present_member, unknown_chat
 from api.chats.schemas import ChatPage, ChatsQuery, ChatView, NewChat
 from api.clock import now
-from api.members.announce import Announcer
+from api.members.announce import Announcer, notice
 from api.members.service import People
 from api.pagination import invalid_cursor, pack, unpack
 from chat import permissions, views
@@ -89,8 +89,9 @@ class ChatService:
         if not permissions.may_rename(actor):
             raise Forbidden("only the owner and admins of a chat rename it", code="not_a_manager")
         if chat.title != title:
-            await self.chats.rename(chat_id, title)
-            await self.announcer.tell(chat_id, System("renamed", caller.id, title=title))
+            renamed = notice(chat_id, System("renamed", caller.id, title=title))
+            await self.chats.rename(chat_id, title, notice=renamed)
+            await self.announcer.told(chat_id)
         return await self.get(chat_id, caller=caller)
 
     async def page(self, query: ChatsQuery, *, caller: Principal) -> ChatPage:

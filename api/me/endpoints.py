@@ -43,7 +43,7 @@ async def me(caller: Caller, parts: PartsDep) -> Response:
 async def change(wishes: Wishes, caller: Caller, parts: PartsDep) -> Response:
     """Holds for all chats, at once. What others were told before stays with them."""
     await parts.stores.users.set_hides_seen(caller.id, hides=wishes.hides_seen)
-    announcer = Announcer(parts.invalidations, parts.link)
+    announcer = Announcer(parts.invalidations, parts.link, parts.stores.notices)
     for chat in await parts.stores.chats.set_hides_seen(caller.id, hides=wishes.hides_seen):
         await announcer.changed(chat, [caller.id])
     return await _account(caller, parts)

@@ -22,7 +22,7 @@ def _service(parts: PartsDep) -> MemberService:
         chats=parts.stores.chats,
         messages=parts.stores.messages,
         people=People(parts.stores.users, parts.stores.devices),
-        announcer=Announcer(parts.invalidations, parts.link),
+        announcer=Announcer(parts.invalidations, parts.link, parts.stores.notices),
         max_members=parts.settings.api_max_members,
     )
 

@@ -10,15 +10,17 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from msgspec.structs import replace
+
 from api.access import present_member, unknown_chat
 from api.clock import now
-from api.members.announce import Announcer
+from api.members.announce import Announcer, notice
 from api.members.schemas import MemberPage, MembersQuery, NewMembers, view
 from chat import permissions, privacy
 from chat.envelopes import System
 from chat.errors import Conflict, Forbidden, NotFound
 from chat.ids import is_device, is_principal, is_service
-from chat.models import Chat, ChatKind, Member, Principal, Role
+from chat.models import Chat, ChatKind, Member, Notice, Principal, Role
 from chat.ports import ChatStore, DeviceStore, MessageStore, UserStore
 
 
@@ -95,11 +97,12 @@ class MemberService:
         present = {member.user for member in await self.chats.members(chat_id, limit=self.max_members)}
         if len(present.union(ids)) > self.max_members:
             raise Conflict(f"a chat has at most {self.max_members} members", code="too_many_members")
-        added = [id_ for id_ in ids if id_ not in present and await self._add(chat_id, id_, Role(wish.role))]
+        joined = notice(chat_id, System("joined", caller.id, role=wish.role), open_=True)
+        added = [id_ for id_ in ids if id_ not in present and await self._add(chat_id, id_, Role(wish.role), joined)]
         if added:
             await self.announcer.changed(chat_id, added)
             await self.announcer.invite(chat, added, by=caller.id)
-            await self.announcer.tell(chat_id, System("joined", caller.id, added, role=wish.role))
+            await self.announcer.told(chat_id, joined)
         rows = [
             row for row in await asyncio.gather(*(self.chats.member(chat_id, id_) for id_ in ids)) if row is not None
         ]
@@ -121,9 +124,10 @@ class MemberService:
             raise Forbidden(
                 "only the owner and admins remove others, and nobody removes the owner", code="not_a_manager"
             )
-        await self.chats.remove_member(chat_id, user, now())
+        left = notice(chat_id, System("left", caller.id, [user]))
+        await self.chats.remove_member(chat_id, user, now(), notice=left)
         await self.announcer.changed(chat_id, [user])
-        await self.announcer.tell(chat_id, System("left", caller.id, [user]))
+        await self.announcer.told(chat_id)
 
     async def set_role(self, chat_id: str, user: str, role: Role, *, caller: Principal) -> MemberPage:
         """Give a member another role; the one that they have already changes nothing.
@@ -138,10 +142,11 @@ class MemberService:
         if not permissions.may_set_role(actor, target):
             raise Forbidden("only the owner gives roles, and keeps their own", code="not_a_manager")
         if target.role is not role:
-            if not await self.chats.set_role(chat_id, user, role):
+            changed = notice(chat_id, System("role", caller.id, [user], role=role.value))
+            if not await self.chats.set_role(chat_id, user, role, notice=changed):
                 raise unknown_member()
             await self.announcer.changed(chat_id, [user])
-            await self.announcer.tell(chat_id, System("role", caller.id, [user], role=role.value))
+            await self.announcer.told(chat_id)
         target.role = role
         return MemberPage(items=[view(row) for row in privacy.shown_to(caller.id, [actor, target])[1:]], next=None)
 
@@ -151,7 +156,7 @@ class MemberService:
             raise unknown_member()
         return target
 
-    async def _add(self, chat: str, user: str, role: Role) -> bool:
+    async def _add(self, chat: str, user: str, role: Role, joined: Notice) -> bool:
         """Who joins starts with nothing unread: watermarks at the newest event, which the history before it does not change."""
         head, hiding = await asyncio.gather(self.messages.head(chat), self.people.users.hiding([user]))
         return await self.chats.add_member(
@@ -165,7 +170,8 @@ class MemberService:
                 seen_seq=head.seq,
                 seen_n=head.n,
                 hides_seen=user in hiding,
-            )
+            ),
+            notice=replace(joined, at=now(), system=replace(joined.system, users=[user])),
         )
 
     async def _group(self, chat_id: str) -> Chat:

@@ -35,7 +35,7 @@ from clients.python.errors import (
     SendTimeout,
     Unreachable,
 )
-from clients.python.outbox import Sent
+from clients.python.outbox import Sent, Slowed
 from clients.python.reading import Presence, Typing
 from clients.python.session import Connection, Limits
 from clients.python.timeline import Restart
@@ -59,6 +59,7 @@ __all__ = [
     "SendRefused",
     "SendTimeout",
     "Sent",
+    "Slowed",
     "Typing",
     "Unreachable",
 ]

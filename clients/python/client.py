@@ -24,9 +24,9 @@ from clients.python.errors import (
     SendTimeout,
 )
 from clients.python.joining import caught_up, subscribe
-from clients.python.outbox import Sent
+from clients.python.outbox import Sent, Slowed
 from clients.python.reading import Inbox, Presence, Typing
-from clients.python.session import Arrived, Connection, Limits, Notice, Session
+from clients.python.session import CALLBACKS, Arrived, Connection, Limits, Notice, Session
 from clients.python.timeline import Restart
 from clients.python.wire import WireSettings
 
@@ -61,6 +61,7 @@ class ChatClient:
         on_presence: called with each `Presence` of those that are watched.
         on_reset: called with a `Restart` when a cursor could not be used: read the chat's history anew. Without it a warning is logged.
         on_connection: called with a `Connection` whenever it comes or goes.
+        on_slow: called with a `Slowed` when the server finds that too much is sent. Without it a warning is logged.
 
     Callbacks run one after the other on a thread of the client's own, where they may block and may call the client.
     """
@@ -91,6 +92,7 @@ class ChatClient:
         self.on_presence: Callable[[Presence], None] | None = None
         self.on_reset: Callable[[Restart], None] | None = None
         self.on_connection: Callable[[Connection], None] | None = None
+        self.on_slow: Callable[[Slowed], None] | None = None
         settings = WireSettings(
             host=host,
             port=port,
@@ -215,7 +217,7 @@ class ChatClient:
             id: its id, a UUID; a new UUIDv7 when omitted. Sending an id again stores nothing new (P4).
             timeout: seconds to wait.
             more: `type`, `target`, `reply_to`, `mentions`, `expires_in`: see `chat.envelopes.Send`. An `edit`, `delete` (for everyone),
-                `hide` (for this user), `reaction`, `pin` or `unpin` names its `target` in the chat, a `forward` one of any chat.
+                `hide` (for this user), `reaction`, `unreact`, `pin` or `unpin` names its `target` in the chat, a `forward` one of any chat.
 
         Raises:
             SendRefused: it will never be stored as it is.
@@ -377,24 +379,13 @@ class ChatClient:
 
     def _notice(self, notice: Notice) -> None:
         """On the network thread: hand it to the dispatcher."""
-        callback: Callable[[Any], None] | None
-        match notice:
-            case Arrived():
-                self._dispatcher.wake()
-                return
-            case ReceiptUpdate():
-                callback = self.on_receipt
-            case Typing():
-                callback = self.on_typing
-            case Presence():
-                callback = self.on_presence
-            case Restart():
-                callback = self.on_reset
-                if callback is None:
-                    _log.warning("chat.reset", extra={"chat": notice.chat, "reason": notice.reason})
-            case Connection():
-                callback = self.on_connection
-            case _:
-                callback = self.on_inbox
+        if isinstance(notice, Arrived):
+            self._dispatcher.wake()
+            return
+        callback: Callable[[Any], None] | None = getattr(self, CALLBACKS.get(type(notice), "on_inbox"))
         if callback is not None:
             self._dispatcher.put(callback, notice)
+        elif isinstance(notice, Restart):
+            _log.warning("chat.reset", extra={"chat": notice.chat, "reason": notice.reason})
+        elif isinstance(notice, Slowed):
+            _log.warning("chat.slow", extra={"chat": notice.chat, "wait": notice.wait, "code": notice.code})

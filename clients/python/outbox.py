@@ -2,6 +2,9 @@
 
 An entry is *under way* (handed to the connection, which resends it across reconnects), or waits for its turn or its next try.
 Nothing overtakes an entry that waits, so what one client sends keeps its order unless the server itself took a later one first.
+
+A chat that is told to be too fast is *slow* until nothing of it waits any more: after a pause its entries go out one by one, in their order,
+and after each further such answer the pause is longer. Other chats pass by it meanwhile.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ class Entry:
     payload: bytes
     stored: Future[Sent] = field(default_factory=Future)
     under_way: bool = False
+    rejected: bool = False
     not_before: float = 0.0
     tries: int = 0
 
@@ -41,6 +45,29 @@ class Entry:
             self.stored.set_result(Sent(self.id))
         else:
             self.stored.set_exception(error)
+
+
+@dataclass(frozen=True, slots=True)
+class Slowed:
+    """The server finds that too much is sent. Nothing is lost: what waits is sent again, in order.
+
+    Attributes:
+        chat: in which; other chats go on.
+        wait: seconds until the next try there.
+        code: `rate_limited`, or `chat_rate_limited` when all of its members together are too fast.
+    """
+
+    chat: str
+    wait: float
+    code: str
+
+
+@dataclass(slots=True)
+class _Pace:
+    """Of a slow chat."""
+
+    not_before: float = 0.0
+    tries: int = 0
 
 
 class Outbox:
@@ -55,6 +82,7 @@ class Outbox:
         self._limit = limit
         self._delay = delay
         self._entries: dict[str, Entry] = {}
+        self._slow: dict[str, _Pace] = {}
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -80,8 +108,11 @@ class Outbox:
 
     def next(self, now: float) -> Entry | None:
         """The next entry to hand to the connection, and with that it is under way; None when none is due."""
+        busy = self._busy()
         for entry in self._entries.values():
-            if not entry.under_way:
+            if not entry.under_way and entry.chat not in busy:
+                if entry.chat in self._slow and self._slow[entry.chat].not_before > now:
+                    continue
                 if entry.not_before > now:
                     return None
                 entry.under_way = True
@@ -90,11 +121,32 @@ class Outbox:
 
     def due(self) -> float | None:
         """When `next` has something; None when everything is under way."""
-        return next((entry.not_before for entry in self._entries.values() if not entry.under_way), None)
+        busy = self._busy()
+        soonest: float | None = None
+        for entry in self._entries.values():
+            if entry.under_way or entry.chat in busy:
+                continue
+            pace = self._slow.get(entry.chat, _Pace())
+            at = max(entry.not_before, pace.not_before)
+            soonest = at if soonest is None else min(soonest, at)
+            if entry.not_before >= pace.not_before:
+                break  # nothing overtakes this one
+        return soonest
+
+    def _busy(self) -> set[str]:
+        """Slow chats of which one entry is under way already."""
+        if not self._slow:
+            return set()
+        return {entry.chat for entry in self._entries.values() if entry.under_way and entry.chat in self._slow}
 
     def pop(self, message_id: str) -> Entry | None:
         """Take an entry out: it was answered for good. The caller completes it."""
-        return self._entries.pop(message_id, None)
+        entry = self._entries.pop(message_id, None)
+        if entry is not None and entry.chat in self._slow:
+            self._slow[entry.chat].tries = 0
+            if all(other.chat != entry.chat for other in self._entries.values()):
+                del self._slow[entry.chat]
+        return entry
 
     def again(self, message_id: str, now: float) -> None:
         """It could not be stored now: the same bytes are tried again after a while."""
@@ -103,3 +155,33 @@ class Outbox:
             entry.under_way = False
             entry.not_before = now + self._delay(entry.tries)
             entry.tries += 1
+
+    def slow(self, message_id: str, code: str, now: float, *, rejected: bool = False) -> Slowed | None:
+        """It came too fast: the same bytes are tried again, and until then its chat waits.
+
+        Args:
+            rejected: it was told on the inbox, and an acknowledgement that says nothing is still to come (MQTT 3.1.1).
+
+        Returns:
+            what to tell; None when that is known already (several were under way together), or nothing waits.
+        """
+        entry = self._entries.get(message_id)
+        if entry is None:
+            return None
+        entry.under_way = False
+        entry.rejected = rejected
+        pace = self._slow.setdefault(entry.chat, _Pace())
+        if pace.not_before > now:
+            return None
+        wait = self._delay(pace.tries)
+        pace.not_before = now + wait
+        pace.tries += 1
+        return Slowed(entry.chat, wait, code)
+
+    def was_rejected(self, message_id: str) -> bool:
+        """Whether the acknowledgement that comes now is the one that says nothing (`slow`)."""
+        entry = self._entries.get(message_id)
+        if entry is None or not entry.rejected:
+            return False
+        entry.rejected = False
+        return True

@@ -18,7 +18,7 @@ from chat import topics
 from chat.envelopes import MAX_SEND_BYTES, Ack, Event, ReceiptUpdate, Reject, Reset, SyncPage, SyncRequest, encode
 from chat.errors import InvalidEnvelope
 from clients.python.errors import ClientError, Closed, ConnectRefused, SendRefused
-from clients.python.outbox import Entry, Outbox
+from clients.python.outbox import Entry, Outbox, Slowed
 from clients.python.pacing import backoff
 from clients.python.reading import Inbox, Presence, Typing, read
 from clients.python.timeline import Restart
@@ -38,6 +38,9 @@ SUBACK_SECONDS = 10.0
 """How long the pump waits for a SUBACK before it asks again."""
 
 JSON = "application/json"
+TOO_FAST = frozenset({"rate_limited", "chat_rate_limited"})
+"""Codes of messages that will be taken later."""
+
 ENVELOPE_BYTES = 256
 """More than what a PUBLISH adds to its topic and payload here."""
 
@@ -83,7 +86,17 @@ class Arrived:
     """Events can be taken."""
 
 
-Notice = ReceiptUpdate | Inbox | Typing | Presence | Restart | Connection | Arrived
+Notice = ReceiptUpdate | Inbox | Typing | Presence | Restart | Connection | Arrived | Slowed
+CALLBACKS: dict[type, str] = {
+    ReceiptUpdate: "on_receipt",
+    Typing: "on_typing",
+    Presence: "on_presence",
+    Restart: "on_reset",
+    Connection: "on_connection",
+    Slowed: "on_slow",
+}
+"""Which attribute of the client is told what; everything else goes to `on_inbox`."""
+
 Job = Callable[[], None]
 
 
@@ -177,6 +190,9 @@ class Session:
         match incoming:
             case Event() | SyncPage() | Reset():
                 notice = self._take_in(incoming)
+            case Reject(id=str(message_id), code=code) if self._protocol == 4 and code in TOO_FAST:
+                self._slow(message_id, code, rejected=True)
+                return
             case Reject(id=str(message_id)) if self._protocol == 4:
                 # 3.1.1 has no negative PUBACK; with MQTT 5 the PUBACK says it, and more exactly.
                 self._finish(message_id, SendRefused(message_id, incoming.code, incoming.reason))
@@ -208,7 +224,12 @@ class Session:
 
     def _send_answered(self, message_id: str, answer: Answer) -> None:
         if answer.ok:
-            self._finish(message_id, None)
+            with self.changed:
+                rejected = self.outbox.was_rejected(message_id)
+            if not rejected:
+                self._finish(message_id, None)
+        elif answer.code in TOO_FAST:
+            self._slow(message_id, answer.code)
         elif answer.reason_code in TRANSIENT:
             with self.changed:
                 self.outbox.again(message_id, time.monotonic())
@@ -217,6 +238,13 @@ class Session:
             code = answer.code or answer.name
             error = SendRefused(message_id, code, answer.reason, reason_code=answer.reason_code)
             self._finish(message_id, error)
+
+    def _slow(self, message_id: str, code: str, *, rejected: bool = False) -> None:
+        with self.changed:
+            slowed = self.outbox.slow(message_id, code, time.monotonic(), rejected=rejected)
+            self.changed.notify_all()
+        if slowed is not None:
+            self._notify(slowed)
 
     def _ack_answered(self, chat: str, answer: Answer) -> None:
         with self.changed:

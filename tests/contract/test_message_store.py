@@ -268,9 +268,26 @@ async def test_n_at(stores: Stores) -> None:
 
 async def test_slots(stores: Stores) -> None:
     await stores.messages.insert([event(1), event(2, type="reaction", n=1, sender="user2"), event(4, n=3)])
-    assert await stores.messages.slots("g-1", 2, 4) == {2: Slot(1, "user2"), 4: Slot(3, "user1")}
+    assert await stores.messages.slots("g-1", 2, 4) == {
+        2: Slot(1, "user2", counts=False),
+        4: Slot(3, "user1", counts=True),
+    }
     assert await stores.messages.slots("g-1", 5, 2**70) == {}
     assert await stores.messages.slots("g-2", 1, 4) == {}
+
+
+async def test_what_only_one_may_see_is_no_message_of_the_chat(stores: Stores) -> None:
+    await stores.messages.insert([event(1), event(2, n=1, only="user1")])
+    assert [slot.counts for slot in (await stores.messages.slots("g-1", 1, 2)).values()] == [True, False]
+
+
+async def test_slots_get_another_n(stores: Stores) -> None:
+    await stores.messages.insert([event(1), event(3), event(4), event(1, chat="g-2")])
+    await stores.messages.renumber("g-1", {3: 2, 4: 3})
+    assert [(e.seq, e.n) for e in await stores.messages.after("g-1", 0, 9)] == [(1, 1), (3, 2), (4, 3)]
+    assert (await stores.messages.head("g-1")).n == 3
+    assert (await stores.messages.head("g-2")).n == 1
+    await stores.messages.renumber("g-1", {})
 
 
 async def test_an_edit_changes_what_history_shows(stores: Stores) -> None:

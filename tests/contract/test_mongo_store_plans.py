@@ -15,7 +15,7 @@ from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStart
 from adapters.mongo import connect, migrate, stores_of
 from adapters.mongo.client import Database
 from adapters.stores import Stores
-from chat.envelopes import Body, Event
+from chat.envelopes import Body, Event, System
 from chat.ids import new_message_id
 from chat.models import (
     Chat,
@@ -25,6 +25,7 @@ from chat.models import (
     Grant,
     Head,
     Member,
+    Notice,
     PushToken,
     Receipt,
     Role,
@@ -98,6 +99,7 @@ async def db(recorder: Recorder, mongo_url: str, mongo_database: str) -> AsyncIt
         await stores.dead_letters.add(DeadLetter(f"l{number}", "", b"", "", 1, AT))
         await stores.grants.add(Grant(f"s{number}", "user1", f"t{number}", AT, AT + timedelta(days=1), [f"p{number}"]))
         await stores.push_tokens.put(PushToken(f"token{number}", f"user{number % 3}", "web", AT))
+    await stores.notices.add(Notice("n1", "g-1", System("left", "user1"), AT))
     recorder.take()
     yield database
     await database.client.close()
@@ -127,6 +129,7 @@ CALLS: dict[str, Callable[[Stores], Awaitable[object]]] = {
     "newest": lambda s: s.messages.before("g-1", None, 20),
     "n_at": lambda s: s.messages.n_at("g-1", [3, 5, 8]),
     "slots": lambda s: s.messages.slots("g-1", 20, 30),
+    "renumber": lambda s: s.messages.renumber("g-1", {3: 3, 5: 5}),
     "edit": lambda s: s.messages.rewrite(IDS[0], body=Body(text="y"), edited_at=AT, deleted_at=None),
     "delete": lambda s: s.messages.rewrite(IDS[0], body=None, edited_at=None, deleted_at=AT),
     "hide": lambda s: s.messages.hide(IDS[0], "user1"),
@@ -169,6 +172,9 @@ CALLS: dict[str, Callable[[Stores], Awaitable[object]]] = {
     "put_token": lambda s: s.push_tokens.put(PushToken("token1", "user2", "web", AT)),
     "tokens_of_users": lambda s: s.push_tokens.of_users(["user1", "user2"]),
     "drop_token": lambda s: s.push_tokens.drop("token1"),
+    "notices": lambda s: s.notices.of_chat("g-1", 10),
+    "notices_after": lambda s: s.notices.after(("g-1", "n1"), 10),
+    "told": lambda s: s.notices.drop(Notice("n1", "g-1", System("left", "user1"), AT)),
     "dead_letters": lambda s: s.dead_letters.page(after="l1", limit=10),
 }
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from chat.envelopes import Body, Event
-from clients.python import ApiError, ChatClient, PabalApi, SendRefused
+from clients.python import ApiError, ChatClient, PabalApi, SendRefused, Unreachable
 from stack.testing import RunningStack
 
 pytestmark = pytest.mark.e2e
@@ -174,3 +174,23 @@ def until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not come to that"
         time.sleep(0.02)
+
+
+def test_a_chat_is_told_what_changed_although_bridge_and_api_died_over_it(
+    stack: RunningStack, ari: Person, bo: Person, chat: str
+) -> None:
+    stack.kill("bridge")
+    ari.api.rename(chat, "둘 다 죽은 사이에")
+    stack.kill("api")
+    event = bo.get(of("system", chat))
+    assert event.system is not None
+    assert (event.system.what, event.system.title) == ("renamed", "둘 다 죽은 사이에")
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            told = [one for one in bo.history(chat) if one.type == "system"]
+            break
+        except Unreachable:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+    assert [one.id for one in told] == [event.id]

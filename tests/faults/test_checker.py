@@ -42,6 +42,19 @@ def test_voids_fill_slots_without_counting() -> None:
     assert check(run) == []
 
 
+def test_a_void_that_was_counted_is_found() -> None:
+    run = good()
+    run.stored += [
+        Row("c", 4, "v", n=3, type="void", sender="svc-bridge"),
+        Row("c", 5, "m5", n=5, sender="a", token="m5"),
+    ]
+    run.operations.append(Operation("a", "send", "c", "m5", Outcome.OK))
+    run.received["a"] += run.stored[3:]
+    run.received["b"] += run.stored[3:]
+    run.history["c"].append("m5")
+    assert [finding.kind for finding in check(run)] == ["count"]
+
+
 def lose(run: Run) -> None:
     run.operations.append(Operation("a", "send", "c", "m9", Outcome.OK))
 

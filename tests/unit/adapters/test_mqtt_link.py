@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from adapters import mqtt_connection
 from adapters.backoff import Backoff
-from adapters.mqtt_link import MqttLink
+from adapters.mqtt_link import MqttLink, instance_name
+from bridge.settings import Settings
 from chat.errors import Unavailable
+from chat.ids import owns_client_id
 from chat.ports import Delivery, Published
 from mqtt.codec import V5, Decoder, encode
 from mqtt.packets import ConnAck, Connect, Disconnect, Packet, PingReq, PingResp, PubAck, Publish, SubAck, Subscribe
@@ -356,3 +360,26 @@ async def test_a_refused_handshake_is_tried_again(
     await again.accept()
     await running.up()
     await running.stop()
+
+
+async def test_a_client_id_that_two_use_is_told_as_an_error_with_what_to_do(
+    start: Callable[..., Any], server: Server
+) -> None:
+    with capture_logs() as logs:
+        link, peer = await start()
+        peer.send(Disconnect(0x8E))
+        await link.down()
+        await (await server.peer()).accept()
+        await link.up()
+    (told,) = [line for line in logs if line["event"] == "link.taken_over"]
+    assert (told["log_level"], told["client_id"]) == ("error", "svc-test")
+    assert "instance" in told["todo"]
+
+
+def test_two_processes_of_one_host_have_different_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("socket.gethostname", lambda: "하늘.local" + "x" * 80)
+    names = {instance_name() for _ in range(20)}
+    assert len(names) == 20
+    for name in names:
+        Settings(link_secret_file=Path("unused"), bridge_instance=name)
+        assert owns_client_id("svc-bridge", f"svc-bridge:{name}")

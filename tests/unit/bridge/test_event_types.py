@@ -114,6 +114,25 @@ async def test_who_manages_a_group_pins(world: Any, said: Event) -> None:
     assert await do(world, "user2", "unpin", said.id) is None
 
 
+async def test_a_reaction_is_taken_back(world: Any, said: Event) -> None:
+    heart = Body(emoji="❤️")
+    for type_ in ("reaction", "unreact", "unreact", "reaction"):
+        assert await do(world, "user2", type_, said.id, body=heart) is None
+    told = world.fanned("c1")[1:]
+    assert [(event.type, event.n, event.sender) for event in told] == [
+        (type_, 1, "user2") for type_ in ("reaction", "unreact", "unreact", "reaction")
+    ]
+    assert {(event.target, event.body and event.body.emoji) for event in told} == {(said.id, "❤️")}
+    assert (await message(world, said.id)).body == said.body
+    # What it is about must be there, as for the reaction; but from what was deleted something may still be taken away.
+    assert await do(world, "user2", "unreact", told[0].id, body=heart) == "unknown_target"
+    assert await do(world, "user2", "unreact", said.id, chat="c2", body=heart) == "unknown_target"
+    assert await do(world, "user1", "unreact", new_message_id(), body=heart) == "unknown_target"
+    assert await do(world, "user1", "delete", said.id) is None
+    assert await do(world, "user2", "reaction", said.id, body=heart) == "target_deleted"
+    assert await do(world, "user2", "unreact", said.id, body=heart) is None
+
+
 async def test_both_pin_in_a_direct_chat(world: Any) -> None:
     chat = direct_chat_id("user1", "user2")
     members = [Member(chat, user, Role.MEMBER, NOW) for user in ("user1", "user2")]

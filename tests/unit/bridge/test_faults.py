@@ -93,7 +93,7 @@ async def test_half_a_write_leaves_no_hole(world: Any) -> None:
     assert {answer.reason_code for answer in answers} == {0}
     history = await world.history("c1")
     assert_dense(history)
-    assert [(one.seq, one.n) for one in history if one.type == "void"] == [(3, 2), (5, 4)]
+    assert [(one.seq, one.n) for one in history if one.type == "void"] == [(3, 2), (5, 3)]
     assert sorted(one.body.text for one in history if one.type == "message") == ["0", "1", "2", "3", "4", "5"]
     assert {one.seq for one in world.fanned("c1")} == {one.seq for one in history}
     assert world.count("voids") == 2
@@ -186,7 +186,7 @@ async def test_a_repeat_that_looks_new_is_found_by_the_fence(make_world: Callabl
     one.messages.by_ids = by_ids
     answers = await asyncio.gather(one.send("c1", "user1", id_=id_), one.send("c1", "user1"))
     assert [answer.reason_code for answer in answers] == [0, 0]
-    assert looked == []  # the fence found it, not a query before the write
+    assert all(id_ not in ids for ids in looked)  # the fence found it, not a query before the write
     assert one.count("repeats") == 1
     history = await one.history("c1")
     assert [event.id for event in history].count(id_) == 1
@@ -234,8 +234,8 @@ async def test_a_hole_that_a_killed_bridge_left_is_filled_at_first_sight(world: 
     assert [(one.seq, one.type, one.n) for one in history] == [
         (1, "message", 1),
         (2, "void", 1),
-        (3, "message", 3),
-        (4, "message", 4),
+        (3, "message", 2),
+        (4, "message", 3),
     ]
     assert sorted(one.seq for one in world.fanned("c1")) == [2, 4]
 
@@ -245,7 +245,7 @@ async def test_voids_of_two_who_fill_at_once_do_not_collide() -> None:
     await messages.insert([event(1, 1), event(4, 4)])
     one, two = Order(messages), Order(messages)
     filled = await asyncio.gather(one.load(["c1"]), two.load(["c1"]))
-    assert sorted(void.seq for _, voids in filled for void in voids) == [2, 3]
+    assert sorted(void.seq for loaded in filled for void in loaded.voids) == [2, 3]
     assert_dense(await messages.after("c1", 0, 10))
 
 

@@ -167,6 +167,9 @@ def test_what_is_not_json(raw: bytes) -> None:
         send(type="delete", target=OTHER),
         send(type="reaction", target=OTHER),
         send(type="reaction", body={"emoji": "x"}),
+        send(type="unreact", body={"emoji": "x"}),
+        send(type="unreact", target=OTHER),
+        send(type="unreact", target=OTHER, body={"text": "x"}),
         send(type="reaction", target=OTHER, body={"emoji": "x", "text": "y"}),
     ],
 )
@@ -205,6 +208,7 @@ def test_a_number_is_no_id() -> None:
         ({"type": "edit", "target": OTHER}, "edit"),
         ({"type": "delete", "target": OTHER, "body": None}, "delete"),
         ({"type": "reaction", "target": OTHER, "body": {"emoji": "👍🏽"}}, "reaction"),
+        ({"type": "unreact", "target": OTHER, "body": {"emoji": "👍🏽"}}, "unreact"),
     ],
 )
 def test_shapes_that_are_taken(fields: dict[str, Any], kind: str) -> None:

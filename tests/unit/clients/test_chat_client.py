@@ -27,6 +27,7 @@ from clients.python import (
     Restart,
     SendRefused,
     SendTimeout,
+    Slowed,
     pacing,
 )
 from mqtt.packets import PubAck
@@ -173,6 +174,31 @@ def test_a_refusal_that_passes_is_tried_again_with_the_same_id_and_nothing_overt
     ids = [future.result(10).id for future in futures]
     assert [event.id for event in house.events[CHAT]] == ids
     assert [decode(packet.payload, Send).id for packet in house.sends] == [ids[0], ids[0], *ids]
+
+
+@pytest.mark.parametrize("protocol", [4, 5])
+def test_who_is_too_fast_is_told_and_everything_is_stored_in_order(house: House, make: Make, protocol: int) -> None:
+    client = make(protocol=protocol)
+    told: queue.Queue[Slowed] = queue.Queue()
+    client.on_slow = told.put
+    client.connect()
+    ids = [new_message_id() for _ in range(30)]
+    for id_ in ids[:5]:
+        too_fast = Reject(code="rate_limited", reason="…", id=id_, chat=CHAT)
+        house.answers.append(
+            too_fast if protocol == 4 else PubAck(0, 0x97, {"user_property": [("code", "rate_limited")]})
+        )
+    futures = [client.send_nowait(CHAT, text=str(number), id=id_) for number, id_ in enumerate(ids)]
+    other = client.send_nowait("g-2", text="다른 방")
+    assert [future.result(10).id for future in futures] == ids
+    assert other.result(10)
+    assert client.unsent == []
+    slowed = told.get(timeout=5)
+    assert (slowed.chat, slowed.code) == (CHAT, "rate_limited")
+    assert slowed.wait > 0
+    stored = [event.id for event in house.events[CHAT]]
+    assert sorted(stored) == sorted(ids)
+    assert [id_ for id_ in stored if id_ in ids[:5]] == ids[:5]
 
 
 def test_without_an_answer_the_message_stays_and_is_sent_again_after_a_reconnect(house: House, make: Make) -> None:
