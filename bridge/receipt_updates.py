@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -16,6 +17,12 @@ from chat.envelopes import Mark, ReceiptUpdate, encode
 from chat.errors import Unavailable
 from chat.ports import Link, Published
 from chat.watermarks import Watermark
+
+UNHEARD_EVERY = 2.0
+"""Seconds between updates of a chat as long as nobody hears them; whoever subscribes hears what has gathered with the next one."""
+
+_NOBODY = 0x10
+"""Reason code of a PUBACK: no matching subscribers (5.0 §3.4.2.1)."""
 
 
 class ReceiptUpdates:
@@ -34,6 +41,7 @@ class ReceiptUpdates:
         counts: for large chats.
         named: chats of up to so many people see names, larger ones counts.
         now: the wall clock, UTC.
+        clock: seconds that only rise.
     """
 
     def __init__(
@@ -45,6 +53,7 @@ class ReceiptUpdates:
         counts: Counts,
         named: int,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._link = link
         self._members = members
@@ -52,6 +61,8 @@ class ReceiptUpdates:
         self._named = named
         self._counts = counts
         self._now = now
+        self._clock = clock
+        self._unheard: dict[str, float] = {}
         self._news: defaultdict[str, dict[str, Watermark]] = defaultdict(dict)
 
     def __bool__(self) -> bool:
@@ -80,26 +91,34 @@ class ReceiptUpdates:
         """
         if not self or not self._link.connected:
             return
-        rosters = await self._members.rosters(list(self._news))
+        due = self._due()
+        rosters = await self._members.rosters(due)
         counted = await self._counts.take()
-        news, self._news = self._news, defaultdict(dict)
-        answers: list[tuple[Callable[[], None], list[Awaitable[Published]]]] = []
+        answers: list[tuple[str, Callable[[], None], list[Awaitable[Published]]]] = []
         for chat, update in counted.items():
             sent = [self._link.publish(topics.receipts(chat), encode(update))]
-            answers.append((partial(self._counts.add, chat, update.seq or 0), sent))
-        for chat, marks in news.items():
-            roster = rosters.get(chat)
+            answers.append((chat, partial(self._counts.add, chat, update.seq or 0), sent))
+        for chat in due:
+            marks, roster = self._news.pop(chat), rosters.get(chat)
             if roster is not None:
                 updates = self._named_marks(chat, marks, roster)
                 sent = [self._link.publish(topic, encode(update)) for topic, update in updates]
-                answers.append((partial(self._add_all, chat, marks), sent))
-        for again, sent in answers:
+                answers.append((chat, partial(self._add_all, chat, marks), sent))
+        for chat, again, sent in answers:
             try:
-                for answer in sent:
-                    await answer
+                heard = [(await answer).reason_code != _NOBODY for answer in sent]
                 self._metrics.receipt_updates.inc(len(sent))
             except Unavailable:
                 again()
+            else:
+                if not any(heard):
+                    self._unheard[chat] = self._clock()
+
+    def _due(self) -> list[str]:
+        """The chats in which something is told now."""
+        since = self._clock() - UNHEARD_EVERY
+        self._unheard = {chat: at for chat, at in self._unheard.items() if at > since}
+        return [chat for chat in self._news if chat not in self._unheard]
 
     def _add_all(self, chat: str, marks: dict[str, Watermark]) -> None:
         for user, mark in marks.items():

@@ -96,7 +96,7 @@ class Receipts:
         rejects: Rejects,
         metrics: Metrics,
         every: float = 0.2,
-        hold: float = 2.0,
+        hold: float = 1.5,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._chats = chats

@@ -54,7 +54,7 @@ class Settings(BaseSettings):
     bridge_batches: int = Field(default=3, ge=1, le=16)
     bridge_receipts_every: float = Field(default=0.2, gt=0, le=10)
     bridge_receipts_named: int = Field(default=100, ge=0)
-    bridge_receipts_hold: float = Field(default=2.0, ge=0, le=60)
+    bridge_receipts_hold: float = Field(default=1.5, ge=0, le=60)
     bridge_rate: float = Field(default=5_000.0, gt=0)
     bridge_burst: float = Field(default=10_000.0, ge=1)
     bridge_chat_rate: float = Field(default=20_000.0, gt=0)

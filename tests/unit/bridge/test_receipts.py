@@ -15,7 +15,7 @@ from chat.envelopes import Body, Delivered, DeliveredMark, Invalidation
 from chat.errors import Unavailable
 from chat.ids import new_message_id
 from chat.models import Chat, ChatKind, Member, Role
-from chat.ports import Delivery
+from chat.ports import Delivery, Published
 
 
 async def until(condition: Callable[[], Any]) -> None:
@@ -198,6 +198,31 @@ async def test_updates_wait_for_the_link(world: Any) -> None:
     assert len(world.receipts("c1")) == told
     world.bridge_link.up = True
     await until(lambda: len(world.receipts("c1")) > told)
+
+
+async def test_where_nobody_hears_the_updates_they_gather(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    updates = world.bridge.receipts._updates
+    monkeypatch.setattr(updates, "_clock", lambda: now)
+    await messages(world, 4)
+    world.broker.refuse = lambda topic: Published(0x10) if topic == topics.receipts("c1") else None
+    await ack(world, "c1", "user2", delivered=1)
+    await until(lambda: updates._unheard)
+    world.broker.refuse = lambda _topic: None
+    for seq in (2, 3):
+        await ack(world, "c1", "user2", seen=seq)
+    await ack(world, "c1", "dev-thermo", delivered=3)
+    told = len(world.receipts("c1"))
+    await world.bridge.receipts.flush()
+    assert len(world.receipts("c1")) == told
+    now += 2.1
+    await until(lambda: len(world.receipts("c1")) > told)
+    assert world.receipts("c1")[-1]["marks"] == [
+        {"user": "user2", "delivered": 3, "seen": 3},
+        {"user": "dev-thermo", "delivered": 3, "seen": 0},
+    ]
+    await ack(world, "c1", "user2", seen=4)
+    await until(lambda: marks(world.receipts("c1"), "user2")[-1] == (4, 4))
 
 
 def report(world: Any, *marks: DeliveredMark) -> list[int]:
