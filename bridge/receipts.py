@@ -12,6 +12,7 @@ Nothing is logged by member there: `bridge.counts` logs how far everybody is.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,7 +38,16 @@ from chat.watermarks import Watermark, raise_to
 HELD_MOST = 50_000
 """Claims held back before they are stored early: about 20 MB."""
 
+RESTS, LONGEST = 4.0, 0.5
+"""With very many chats storing takes long. Then receipts make room for messages, and more of them come together: they rest four times as
+long as they worked, but not so long (seconds) that who acknowledges would notice, or the worker push who has the message."""
+
 _log = structlog.get_logger("receipts")
+
+
+def pause(every: float, took: float) -> float:
+    """Seconds to collect before the next flush, when the last one took so long."""
+    return max(every, min(RESTS * took, LONGEST))
 
 
 @dataclass(slots=True)
@@ -160,10 +170,13 @@ class Receipts:
 
     async def run(self) -> None:
         """Store what was collected, interval by interval, until cancelled."""
+        took = 0.0
         while True:
             await self._something.wait()
-            await asyncio.sleep(self._every)
+            await asyncio.sleep(pause(self._every, took))
+            began = time.monotonic()
             await self.flush()
+            took = time.monotonic() - began
 
     async def close(self) -> None:
         """Store everything that was collected, also what is held back; from now on nothing is."""

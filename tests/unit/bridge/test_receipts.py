@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from bridge.receipts import pause
 from chat import topics
 from chat.envelopes import Body, Delivered, DeliveredMark, Invalidation
 from chat.errors import Unavailable
@@ -223,6 +224,14 @@ async def test_where_nobody_hears_the_updates_they_gather(world: Any, monkeypatc
     ]
     await ack(world, "c1", "user2", seen=4)
     await until(lambda: marks(world.receipts("c1"), "user2")[-1] == (4, 4))
+
+
+@pytest.mark.parametrize(
+    ("every", "took", "expected"),
+    [(0.2, 0.0, 0.2), (0.2, 0.04, 0.2), (0.2, 0.1, 0.4), (0.2, 30.0, 0.5), (2.0, 30.0, 2.0)],
+)
+def test_receipts_that_take_long_come_less_often(every: float, took: float, expected: float) -> None:
+    assert pause(every, took) == pytest.approx(expected)
 
 
 def report(world: Any, *marks: DeliveredMark) -> list[int]:
