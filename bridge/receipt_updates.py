@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 
@@ -14,8 +14,7 @@ from bridge.members import Members, Roster
 from bridge.metrics import Metrics
 from chat import topics
 from chat.envelopes import Mark, ReceiptUpdate, encode
-from chat.errors import Unavailable
-from chat.ports import Link, Published
+from chat.ports import Link, Parcel, Published
 from chat.watermarks import Watermark
 
 UNHEARD_EVERY = 2.0
@@ -94,25 +93,34 @@ class ReceiptUpdates:
         due = self._due()
         rosters = await self._members.rosters(due)
         counted = await self._counts.take()
-        answers: list[tuple[str, Callable[[], None], list[Awaitable[Published]]]] = []
-        for chat, update in counted.items():
-            sent = [self._link.publish(topics.receipts(chat), encode(update))]
-            answers.append((chat, partial(self._counts.add, chat, update.seq or 0), sent))
+        parcels: list[Parcel] = [(topics.receipts(chat), encode(update), None) for chat, update in counted.items()]
+        whose = [(chat, partial(self._counts.add, chat, update.seq or 0)) for chat, update in counted.items()]
         for chat in due:
             marks, roster = self._news.pop(chat), rosters.get(chat)
             if roster is not None:
                 updates = self._named_marks(chat, marks, roster)
-                sent = [self._link.publish(topic, encode(update)) for topic, update in updates]
-                answers.append((chat, partial(self._add_all, chat, marks), sent))
-        for chat, again, sent in answers:
-            try:
-                heard = [(await answer).reason_code != _NOBODY for answer in sent]
-                self._metrics.receipt_updates.inc(len(sent))
-            except Unavailable:
+                parcels += [(topic, encode(update), None) for topic, update in updates]
+                whose += [(chat, partial(self._add_all, chat, marks))] * len(updates)
+        if parcels:
+            self._settle(whose, await self._link.publish_all(parcels))
+
+    def _settle(self, whose: Sequence[tuple[str, Callable[[], None]]], answers: Sequence[Published | None]) -> None:
+        """What the broker has not taken is news again; and note where nobody listens.
+
+        Args:
+            whose: per answer, the chat, and what makes it news again.
+        """
+        heard: set[str] = set()
+        for (chat, again), answer in zip(whose, answers, strict=True):
+            if answer is None:
                 again()
-            else:
-                if not any(heard):
-                    self._unheard[chat] = self._clock()
+                heard.add(chat)
+                continue
+            self._metrics.receipt_updates.inc()
+            if answer.reason_code != _NOBODY:
+                heard.add(chat)
+        now = self._clock()
+        self._unheard |= {chat: now for chat, _ in whose if chat not in heard}
 
     def _due(self) -> list[str]:
         """The chats in which something is told now."""
