@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from adapters.stores import Stores
 from bridge.admission import Admission
 from bridge.commit import Commit
+from bridge.counts import Counts
 from bridge.dead_letters import DeadLetters
 from bridge.fanout import FanOut
 from bridge.filters.assembly import Filters
@@ -102,10 +103,17 @@ class Bridge:
             messages=messages,
             members=self.members,
             order=order,
-            updates=ReceiptUpdates(link, self.members, metrics, chats=chats, named=settings.bridge_receipts_named),
+            updates=ReceiptUpdates(
+                link,
+                self.members,
+                metrics,
+                counts=Counts(chats, stores.receipts),
+                named=settings.bridge_receipts_named,
+            ),
             rejects=rejects,
             metrics=metrics,
             every=settings.bridge_receipts_every,
+            hold=settings.bridge_receipts_hold,
         )
         self.syncing = Syncing(chats=chats, messages=messages, order=order, link=link, rejects=rejects, metrics=metrics)
         self.filters = Filters(settings, limiter, metrics)
@@ -192,7 +200,7 @@ class Bridge:
         try:
             async with asyncio.timeout(self._patience):
                 await self.ingest.close(patience=self._patience)
-                await self.receipts.flush()
+                await self.receipts.close()
                 await self.touches.flush()
         except TimeoutError:
             # Unsettled messages go to another bridge, or back to their senders.

@@ -5,7 +5,6 @@ Rosters are cut by invalidation messages, all of them when messages may have bee
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
@@ -24,8 +23,8 @@ MAX_MEMBERS = 500_000
 LIFETIME = 60.0
 """Seconds: an invalidation may be lost, and then this is how long somebody who left can look present."""
 
-_AT_ONCE = 16
-"""Chats that are loaded at the same time."""
+_TOGETHER = 100
+"""Chats whose members are loaded in one query: small ones cost next to nothing then, and of large ones not too much comes at once."""
 
 
 class Roster:
@@ -162,10 +161,10 @@ class Members:
         found: dict[str, Roster] = {}
         try:
             existing = list(await self._chats.get_many(chats))
-            for start in range(0, len(existing), _AT_ONCE):
-                some = existing[start : start + _AT_ONCE]
-                lists = await asyncio.gather(*(self._chats.members(chat) for chat in some))
-                found.update({chat: Roster(members, now) for chat, members in zip(some, lists, strict=True)})
+            for start in range(0, len(existing), _TOGETHER):
+                some = existing[start : start + _TOGETHER]
+                members = await self._chats.members_by_chat(some)
+                found.update({chat: Roster(members.get(chat, ()), now) for chat in some})
             for chat, roster in found.items():
                 if self._loading.get(chat) is token:
                     self._keep(chat, roster)

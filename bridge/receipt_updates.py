@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 
 from bridge.claims import Key
+from bridge.counts import Counts
 from bridge.members import Members, Roster
 from bridge.metrics import Metrics
 from chat import topics
 from chat.envelopes import Mark, ReceiptUpdate, encode
-from chat.errors import Unavailable
-from chat.ports import ChatStore, Link
+from chat.ports import Link, Parcel, Published
 from chat.watermarks import Watermark
 
-COUNT_EVERY = 1.0
-"""Seconds between two counts of a large chat: counting 5,000 members is work, and nobody follows so many by eye."""
+UNHEARD_EVERY = 2.0
+"""Seconds between updates of a chat as long as nobody hears them; whoever subscribes hears what has gathered with the next one."""
+
+_NOBODY = 0x10
+"""Reason code of a PUBACK: no matching subscribers (5.0 §3.4.2.1)."""
 
 
 class ReceiptUpdates:
@@ -25,7 +29,7 @@ class ReceiptUpdates:
 
     Names or counts: in a chat of up to `named` people the marks are by name; where one of them hides what they have seen, the topic that all
     of them read tells what was delivered only, and what was seen goes to the inboxes of those who show it themselves. Larger chats get
-    counts, from the store, which knows who is in them now and what other bridges have stored; once a second at most.
+    counts.
 
     A mark holds what this bridge knows to be stored. Another bridge may know more (the broker's reports go to one of them), so
     receivers take the maximum of what they have and what they get; a watermark never falls (P6).
@@ -33,7 +37,7 @@ class ReceiptUpdates:
     Args:
         link: to the broker.
         members: the rosters.
-        chats: counts for large chats.
+        counts: for large chats.
         named: chats of up to so many people see names, larger ones counts.
         now: the wall clock, UTC.
         clock: seconds that only rise.
@@ -45,7 +49,7 @@ class ReceiptUpdates:
         members: Members,
         metrics: Metrics,
         *,
-        chats: ChatStore,
+        counts: Counts,
         named: int,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         clock: Callable[[], float] = time.monotonic,
@@ -54,22 +58,29 @@ class ReceiptUpdates:
         self._members = members
         self._metrics = metrics
         self._named = named
-        self._chats = chats
+        self._counts = counts
         self._now = now
         self._clock = clock
-        self._counted: dict[str, float] = {}
+        self._unheard: dict[str, float] = {}
         self._news: defaultdict[str, dict[str, Watermark]] = defaultdict(dict)
 
     def __bool__(self) -> bool:
-        return bool(self._news)
+        return bool(self._news or self._counts)
 
-    def add(self, key: Key, mark: Watermark) -> None:
-        """A watermark was stored."""
+    def large(self, roster: Roster) -> bool:
+        """Whether nobody is named in this chat."""
+        return len(roster.people) > self._named
+
+    def add(self, key: Key, mark: Watermark, *, large: bool) -> None:
+        """A watermark was stored; `large`: of a large chat."""
         chat, user = key
-        known = self._news[chat].get(user, Watermark())
-        self._news[chat][user] = Watermark(
-            delivered=max(known.delivered, mark.delivered), seen=max(known.seen, mark.seen)
-        )
+        if large:
+            self._counts.add(chat, mark.delivered)
+            return
+        known = self._news[chat].get(user)
+        if known is not None:
+            mark = Watermark(delivered=max(known.delivered, mark.delivered), seen=max(known.seen, mark.seen))
+        self._news[chat][user] = mark
 
     async def publish(self) -> None:
         """Tell what is new; what the broker does not take stays for the next time.
@@ -77,53 +88,49 @@ class ReceiptUpdates:
         Raises:
             Unavailable: the store does not answer (for rosters that are no longer in memory, and for counts).
         """
-        if not self._news or not self._link.connected:
+        if not self or not self._link.connected:
             return
-        rosters = await self._members.rosters(list(self._news))
-        due = self._due(rosters)
-        counts = {
-            chat: await self._counts(chat, marks) for chat, marks in due.items() if self._large(rosters.get(chat))
-        }
+        due = self._due()
+        rosters = await self._members.rosters(due)
+        counted = await self._counts.take()
+        parcels: list[Parcel] = [(topics.receipts(chat), encode(update), None) for chat, update in counted.items()]
+        whose = [(chat, partial(self._counts.add, chat, update.seq or 0)) for chat, update in counted.items()]
         for chat in due:
-            del self._news[chat]
-        answers = []
-        for chat, marks in due.items():
-            roster = rosters.get(chat)
+            marks, roster = self._news.pop(chat), rosters.get(chat)
             if roster is not None:
-                updates = (
-                    [(topics.receipts(chat), counts[chat])]
-                    if chat in counts
-                    else self._named_marks(chat, marks, roster)
-                )
-                sent = [self._link.publish(topic, encode(update)) for topic, update in updates]
-                answers.append((chat, marks, sent))
-        for chat, marks, sent in answers:
-            try:
-                for answer in sent:
-                    await answer
-                self._metrics.receipt_updates.inc(len(sent))
-            except Unavailable:
-                for user, mark in marks.items():
-                    self.add((chat, user), mark)
+                updates = self._named_marks(chat, marks, roster)
+                parcels += [(topic, encode(update), None) for topic, update in updates]
+                whose += [(chat, partial(self._add_all, chat, marks))] * len(updates)
+        if parcels:
+            self._settle(whose, await self._link.publish_all(parcels))
 
-    def _large(self, roster: Roster | None) -> bool:
-        return roster is not None and len(roster.people) > self._named
+    def _settle(self, whose: Sequence[tuple[str, Callable[[], None]]], answers: Sequence[Published | None]) -> None:
+        """What the broker has not taken is news again; and note where nobody listens.
 
-    def _due(self, rosters: dict[str, Roster]) -> dict[str, dict[str, Watermark]]:
-        """The news that may be told now: a large chat that was counted a moment ago waits."""
-        since = self._clock() - COUNT_EVERY
-        self._counted = {chat: at for chat, at in self._counted.items() if at > since}
-        return {
-            chat: marks
-            for chat, marks in self._news.items()
-            if chat not in self._counted or not self._large(rosters.get(chat))
-        }
+        Args:
+            whose: per answer, the chat, and what makes it news again.
+        """
+        heard: set[str] = set()
+        for (chat, again), answer in zip(whose, answers, strict=True):
+            if answer is None:
+                again()
+                heard.add(chat)
+                continue
+            self._metrics.receipt_updates.inc()
+            if answer.reason_code != _NOBODY:
+                heard.add(chat)
+        now = self._clock()
+        self._unheard |= {chat: now for chat, _ in whose if chat not in heard}
 
-    async def _counts(self, chat: str, marks: dict[str, Watermark]) -> ReceiptUpdate:
-        seq = max(mark.delivered for mark in marks.values())
-        delivered, seen = await self._chats.reached(chat, seq)
-        self._counted[chat] = self._clock()
-        return ReceiptUpdate(chat=chat, at=self._now(), seq=seq, delivered=delivered, seen=seen)
+    def _due(self) -> list[str]:
+        """The chats in which something is told now."""
+        since = self._clock() - UNHEARD_EVERY
+        self._unheard = {chat: at for chat, at in self._unheard.items() if at > since}
+        return [chat for chat in self._news if chat not in self._unheard]
+
+    def _add_all(self, chat: str, marks: dict[str, Watermark]) -> None:
+        for user, mark in marks.items():
+            self.add((chat, user), mark, large=False)
 
     def _named_marks(self, chat: str, marks: dict[str, Watermark], roster: Roster) -> list[tuple[str, ReceiptUpdate]]:
         """What is published where: to all of them, or by how much each of them may know."""

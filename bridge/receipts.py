@@ -3,11 +3,16 @@
 Order of the steps, and why a crash between any two is harmless: the rows first (the log ignores a row that it has, and the first time
 is the true one), then the watermarks (`$max`), then the acknowledgements; until those the claims come again. Members are told last;
 an update that is lost with this process is made good by the next move.
+
+Large chats are different (0016): what the broker reports of them is held back for longer, so that a busy one is not an update per member
+and message; the broker's report is settled with the last of it, so a bridge that is killed meanwhile loses nothing that the broker has.
+Nothing is logged by member there: `bridge.counts` logs how far everybody is.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,18 +35,41 @@ from chat.models import Receipt, Slot, Watermarks
 from chat.ports import ChatStore, Delivery, MessageStore, ReceiptStore
 from chat.watermarks import Watermark, raise_to
 
+HELD_MOST = 50_000
+"""Claims held back before they are stored early: about 20 MB."""
+
+RESTS, LONGEST = 4.0, 0.5
+"""With very many chats storing takes long. Then receipts make room for messages, and more of them come together: they rest four times as
+long as they worked, but not so long (seconds) that who acknowledges would notice, or the worker push who has the message."""
+
 _log = structlog.get_logger("receipts")
+
+
+def pause(every: float, took: float) -> float:
+    """Seconds to collect before the next flush, when the last one took so long."""
+    return max(every, min(RESTS * took, LONGEST))
 
 
 @dataclass(slots=True)
 class _Move:
+    """One member's move.
+
+    Attributes:
+        large: it is in a large chat, where nobody is named.
+        own_only: it passes nothing but what the member wrote; the events themselves tell that.
+    """
+
     key: Key
     before: Watermark
     after: Watermark
     claim: Claim
+    large: bool
+    own_only: bool
 
     def rows(self, at: datetime) -> Iterable[Receipt]:
         """What is logged. What was sent was seen, and what was seen was delivered: that needs no row of its own."""
+        if self.large or self.own_only:
+            return
         chat, user = self.key
         own = self.after.delivered == self.after.seen == self.claim.sent
         if self.after.delivered > self.before.delivered and not own:
@@ -62,6 +90,7 @@ class Receipts:
         updates: tells the members.
         rejects: tells whose claim is refused.
         every: seconds that claims are collected.
+        hold: seconds that the broker's reports of large chats are held back on top of that; 0: not at all.
         now: the wall clock, UTC.
     """
 
@@ -77,6 +106,7 @@ class Receipts:
         rejects: Rejects,
         metrics: Metrics,
         every: float = 0.2,
+        hold: float = 1.5,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._chats = chats
@@ -88,8 +118,12 @@ class Receipts:
         self._rejects = rejects
         self._metrics = metrics
         self._every = every
+        self._hold = hold
         self._now = now
         self._claims = Claims()
+        self._held = Claims()
+        self._ripe = False
+        self._flushing = asyncio.Lock()
         self._refusals: list[Refusal] = []
         self._something = asyncio.Event()
 
@@ -127,7 +161,7 @@ class Receipts:
 
     def taken_up(self, chat: str, slots: Mapping[int, Slot]) -> None:
         """The same from the newest slots of a chat: a bridge that was killed may have left it undone."""
-        for seq, slot in slots.items():
+        for seq, slot in sorted(slots.items()):
             self._claims.sent((chat, slot.sender), seq, slot.n)
         if slots:
             self._something.set()
@@ -136,21 +170,40 @@ class Receipts:
 
     async def run(self) -> None:
         """Store what was collected, interval by interval, until cancelled."""
+        took = 0.0
         while True:
             await self._something.wait()
-            await asyncio.sleep(self._every)
+            await asyncio.sleep(pause(self._every, took))
+            began = time.monotonic()
             await self.flush()
+            took = time.monotonic() - began
+
+    async def close(self) -> None:
+        """Store everything that was collected, also what is held back; from now on nothing is."""
+        self._hold = 0.0
+        await self.flush()
 
     async def flush(self) -> None:
         """Store, settle and tell what was collected, however long the store takes to answer."""
-        self._something.clear()
-        claims, self._claims = self._claims, Claims()
-        refusals, self._refusals = self._refusals, []
+        async with self._flushing:
+            self._something.clear()
+            claims, self._claims = self._claims, Claims()
+            refusals, self._refusals = self._refusals, []
+            if self._ripe or not self._hold or len(self._held.by_key) > HELD_MOST:
+                self._ripe = False
+                claims.take(self._held)
+                await self._flush(claims, refusals, hold=False)
+            else:
+                await self._flush(claims, refusals, hold=True)
+            if self._updates:
+                self._something.set()  # the link was down, or it was counted a moment ago
+
+    async def _flush(self, claims: Claims, refusals: list[Refusal], *, hold: bool) -> None:
         backoff = Backoff(first=0.05, most=2.0)
         at = self._now()
         while True:
             try:
-                await self._store(claims, refusals, at)
+                await self._store(claims, refusals, at, hold=hold)
                 await self._updates.publish()
             except Unavailable as error:
                 self._metrics.retries.labels("receipts").inc()
@@ -161,11 +214,11 @@ class Receipts:
                 _log.error("receipts.failed", claims=len(claims.by_key), **trouble(error))
                 _give_back(claims.deliveries())
             break
-        if self._updates:
-            self._something.set()  # the link was down
 
-    async def _store(self, claims: Claims, refusals: list[Refusal], at: datetime) -> None:
+    async def _store(self, claims: Claims, refusals: list[Refusal], at: datetime, *, hold: bool) -> None:
         rosters = await self._rosters(claims)
+        if hold:
+            self._hold_back(claims, rosters)
         moves = await self._moves(claims, rosters)
         if moves:
             await self._receipts.append([row for move in moves for row in move.rows(at)])
@@ -173,10 +226,24 @@ class Receipts:
             self._metrics.watermarks.inc(len(moves))
         for move in moves:
             rosters[move.key[0]].raised(move.key[1], delivered=move.after.delivered, seen=move.after.seen)
-            self._updates.add(move.key, move.after)
+            if not move.own_only:
+                self._updates.add(move.key, move.after, large=move.large)
         self._settle(claims, rosters, refusals)
         if refusals:
             await self._rejects.tell(refusals)
+
+    def _hold_back(self, claims: Claims, rosters: dict[str, Roster]) -> None:
+        large = {chat for chat, roster in rosters.items() if self._updates.large(roster)}
+        if not large:
+            return
+        fresh = not self._held
+        claims.hold_back(self._held, large)
+        if fresh and self._held:
+            asyncio.get_running_loop().call_later(self._hold, self._ripen)
+
+    def _ripen(self) -> None:
+        self._ripe = True
+        self._something.set()
 
     async def _rosters(self, claims: Claims) -> dict[str, Roster]:
         """The rosters; where somebody acknowledges who is not in one, it is read anew: they may have joined a moment ago."""
@@ -205,7 +272,8 @@ class Receipts:
                 before, last=lasts[chat], delivered=max(claim.delivered, claim.sent), seen=max(claim.seen, claim.sent)
             )
             if after != before:
-                moves.append(_Move((chat, user), before, after, claim))
+                large, own_only = self._updates.large(roster), claim.own_only(before, after)
+                moves.append(_Move((chat, user), before, after, claim, large, own_only))
         return moves
 
     async def _lasts(self, claims: Claims, rosters: dict[str, Roster]) -> dict[str, int]:
@@ -224,26 +292,30 @@ class Receipts:
         return lasts
 
     async def _watermarks(self, moves: Sequence[_Move]) -> list[Watermarks]:
-        """What is stored, with the `n` of what was seen."""
+        """What is stored, with the `n` of what was seen; of what was seen before nothing is said."""
         ns: dict[tuple[str, int], int] = {}
-        missing: defaultdict[str, list[int]] = defaultdict(list)
+        missing: defaultdict[str, set[int]] = defaultdict(set)
         for move in moves:
             chat, seen = move.key[0], move.after.seen
+            if seen == move.before.seen:
+                continue
             if seen == move.claim.sent:
                 ns[chat, seen] = move.claim.sent_n
                 continue
             head = self._order.known(chat)
             n = head.n_at(seen) if head is not None else None
             if n is None:
-                missing[chat].append(seen)
+                missing[chat].add(seen)
             else:
                 ns[chat, seen] = n
         for chat, seqs in missing.items():
-            found = await self._messages.n_at(chat, seqs)
+            found = await self._messages.n_at(chat, sorted(seqs))
             for seq in seqs:
                 ns[chat, seq] = found[seq] if seq in found else await self._n_below(chat, seq)
         return [
             Watermarks(*move.key, move.after.delivered, move.after.seen, ns[move.key[0], move.after.seen])
+            if move.after.seen > move.before.seen
+            else Watermarks(*move.key, move.after.delivered, 0, 0)
             for move in moves
         ]
 

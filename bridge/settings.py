@@ -21,6 +21,7 @@ class Settings(BaseSettings):
         bridge_batches: writes under way at once.
         bridge_receipts_every: watermark moves are coalesced for so long.
         bridge_receipts_named: chats of up to so many people see each other's watermarks by name, larger ones as counts.
+        bridge_receipts_hold: what the broker reports of larger chats is coalesced for so long.
         bridge_edit_within: how old a message may be when its sender edits it; 0 for any age.
         bridge_delete_within: how old when they delete it for everyone.
         bridge_shadow_file: who is shadow-banned, see `bridge.filters.shadow`.
@@ -53,6 +54,7 @@ class Settings(BaseSettings):
     bridge_batches: int = Field(default=3, ge=1, le=16)
     bridge_receipts_every: float = Field(default=0.2, gt=0, le=10)
     bridge_receipts_named: int = Field(default=100, ge=0)
+    bridge_receipts_hold: float = Field(default=1.5, ge=0, le=60)
     bridge_rate: float = Field(default=5_000.0, gt=0)
     bridge_burst: float = Field(default=10_000.0, ge=1)
     bridge_chat_rate: float = Field(default=20_000.0, gt=0)

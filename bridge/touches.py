@@ -11,8 +11,9 @@ from chat.errors import Unavailable
 from chat.models import Head
 from chat.ports import ChatStore
 
-EVERY = 0.5
-"""Seconds: however busy a chat is, its document is written twice a second at most."""
+EVERY = 2.0
+"""Seconds: however busy a chat is, its document is written no more often. Chat lists are sorted by it, and nothing else hangs on it; with
+many chats it is one of three updates per message."""
 
 _log = structlog.get_logger("touches")
 

@@ -138,13 +138,33 @@ class Member(msgspec.Struct):
 
 
 class Receipt(msgspec.Struct):
-    """One move of a watermark: at `at`, `user` had delivered or seen everything of `chat` up to `seq`."""
+    """One move of a watermark: at `at`, `user` (or `EVERYBODY`) had delivered or seen everything of `chat` up to `seq`."""
 
     chat: str
     user: str
     kind: str  # "delivered" | "seen"
     seq: int
     at: datetime
+
+
+EVERYBODY = "*"
+"""In place of a user, in a `Receipt`: everybody who counts for what it is about. (No handle is a star.)"""
+
+
+class Reach(msgspec.Struct, frozen=True):
+    """How far the people of a chat are with one of its events.
+
+    Attributes:
+        delivered: how many of those who count for the event have received it.
+        seen: how many show that they have seen it.
+        all_delivered: up to this `seq`, which is the event's at most, everything has been received by everybody who counts for it.
+        all_seen: the same of what was seen, whether they show it or not.
+    """
+
+    delivered: int = 0
+    seen: int = 0
+    all_delivered: int = 0
+    all_seen: int = 0
 
 
 class Head(msgspec.Struct, frozen=True):

@@ -24,6 +24,7 @@ from chat.models import (
     Member,
     Notice,
     PushToken,
+    Reach,
     Receipt,
     Role,
     Slot,
@@ -208,6 +209,10 @@ class ChatStore(Protocol):
         """Present members by user id, from behind `after`."""
         ...
 
+    async def members_by_chat(self, chats: Sequence[str]) -> dict[str, list[Member]]:
+        """The present members of many chats, by user id, in one query; chats without any are absent."""
+        ...
+
     async def memberships(self, user: str) -> list[Member]:
         """The present memberships of one user."""
         ...
@@ -232,8 +237,8 @@ class ChatStore(Protocol):
         """Note in every membership of a user, also in ended ones, whether they hide what they have seen; the chats they are in now."""
         ...
 
-    async def reached(self, chat: str, seq: int) -> tuple[int, int]:
-        """How many of the present people who joined before `seq` have received it, and how many show that they have seen it.
+    async def reached(self, chat: str, seq: int) -> Reach:
+        """How far the present people who joined before `seq` are.
 
         Devices read nothing, and are not counted.
         """
@@ -248,7 +253,9 @@ class ChatStore(Protocol):
         ...
 
     async def raise_watermarks(self, moves: Sequence[Watermarks]) -> None:
-        """Raise watermarks (`$max`), majority; rows of members who are not there are ignored."""
+        """Raise watermarks (`$max`), majority. Who never was a member is ignored; who has just left is raised like the others: what
+        they acknowledged, they had.
+        """
         ...
 
 

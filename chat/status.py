@@ -3,6 +3,9 @@
 Nothing of it is stored per message: the status follows from the watermarks of the members, the times from the log of their moves.
 Those who count are the *other present members who are people and joined before the message*: a device reads nothing, and who
 came later or has left can't hold a message back. Where nobody counts, a message is SENT.
+
+In large chats nobody's moves are logged, but when *everybody* had come how far (`EVERYBODY`): so the times are known there too, to a few
+seconds. A chat that grows or shrinks has rows of both kinds, and the earlier one tells.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from enum import StrEnum
 
 from chat.envelopes import Event
 from chat.ids import is_device
-from chat.models import Member, Receipt
+from chat.models import EVERYBODY, Member, Receipt
 from chat.watermarks import Watermark, slowest
 
 
@@ -123,6 +126,10 @@ class _Log:
         return max(known, default=None) if len(known) == len(times) else None
 
     def _at(self, user: str, kind: str, seq: int) -> datetime | None:
+        known = [at for at in (self._first(user, kind, seq), self._first(EVERYBODY, kind, seq)) if at is not None]
+        return min(known, default=None)
+
+    def _first(self, user: str, kind: str, seq: int) -> datetime | None:
         seqs = self._seqs.get((user, kind), [])
         place = bisect_left(seqs, seq)
         return self._times[user, kind][place] if place < len(seqs) else None

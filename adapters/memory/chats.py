@@ -8,7 +8,7 @@ from datetime import datetime
 from adapters.memory.notices import MemoryNotices
 from adapters.memory.records import copied, to_ms
 from chat.ids import is_device
-from chat.models import Chat, Head, Member, Notice, Role, Watermarks
+from chat.models import Chat, Head, Member, Notice, Reach, Role, Watermarks
 
 CORRECTED = ("delivered_seq", "seen_seq", "seen_n", "hides_seen")
 """Fields that `correct` compares and sets."""
@@ -78,6 +78,10 @@ class MemoryChats:
         )
         return [copied(self._members[chat, user]) for user in users[: limit if limit is None else max(0, limit)]]
 
+    async def members_by_chat(self, chats: Sequence[str]) -> dict[str, list[Member]]:
+        """See `ChatStore.members_by_chat`."""
+        return {chat: members for chat in chats if (members := await self.members(chat))}
+
     async def memberships(self, user: str) -> list[Member]:
         """See `ChatStore.memberships`."""
         chats = sorted(m.chat for m in self._members.values() if m.user == user and m.left_at is None)
@@ -121,15 +125,19 @@ class MemoryChats:
             member.hides_seen = hides
         return sorted(member.chat for member in mine if member.left_at is None)
 
-    async def reached(self, chat: str, seq: int) -> tuple[int, int]:
+    async def reached(self, chat: str, seq: int) -> Reach:
         """See `ChatStore.reached`."""
         people = [
             member
             for member in self._members.values()
             if member.chat == chat and member.left_at is None and member.joined_seq < seq and not is_device(member.user)
         ]
-        delivered = sum(max(member.delivered_seq, member.seen_seq) >= seq for member in people)
-        return delivered, sum(member.seen_seq >= seq and not member.hides_seen for member in people)
+        return Reach(
+            delivered=sum(max(member.delivered_seq, member.seen_seq) >= seq for member in people),
+            seen=sum(member.seen_seq >= seq and not member.hides_seen for member in people),
+            all_delivered=min((min(seq, max(m.delivered_seq, m.seen_seq, m.joined_seq)) for m in people), default=0),
+            all_seen=min((min(seq, max(m.seen_seq, m.joined_seq)) for m in people), default=0),
+        )
 
     async def scan(self, *, after: tuple[str, str] = ("", ""), limit: int) -> list[Member]:
         """See `ChatStore.scan`."""
@@ -148,7 +156,7 @@ class MemoryChats:
     async def raise_watermarks(self, moves: Sequence[Watermarks]) -> None:
         """See `ChatStore.raise_watermarks`."""
         for move in moves:
-            member = self._present(move.chat, move.user)
+            member = self._members.get((move.chat, move.user))
             if member is not None:
                 member.delivered_seq = max(member.delivered_seq, move.delivered_seq, move.seen_seq)
                 member.seen_seq = max(member.seen_seq, move.seen_seq)

@@ -34,18 +34,27 @@ No index but `_id`: chats are found by id, through memberships.
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import pymongo
-from pymongo import ASCENDING, IndexModel, UpdateOne
+from pymongo import ASCENDING, IndexModel
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import DuplicateKeyError
 
-from adapters.mongo.client import OPERATION_MS, Collection, Database, Document, fetch, translate
+from adapters.mongo.client import (
+    OPERATION_MS,
+    Collection,
+    Database,
+    Document,
+    fetch,
+    repeatable_updates,
+    translate,
+)
 from adapters.mongo.notices import Change, together
 from chat.ids import DEVICE_PREFIX
-from chat.models import Chat, ChatKind, Head, Member, Notice, Role, Watermarks
+from chat.models import Chat, ChatKind, Head, Member, Notice, Reach, Role, Watermarks
 
 CHATS = "chats"
 MEMBERS = "members"
@@ -112,12 +121,11 @@ class MongoChats:
     @translate
     async def touch(self, heads: Mapping[str, tuple[Head, datetime]]) -> None:
         """See `ChatStore.touch`."""
-        changes = [
-            UpdateOne({"_id": chat}, {"$max": {"last_seq": head.seq, "last_n": head.n, "last_at": at}})
+        changes = {
+            chat: {"$max": {"last_seq": head.seq, "last_n": head.n, "last_at": at}}
             for chat, (head, at) in heads.items()
-        ]
-        if changes:
-            await self._chats.bulk_write(changes, ordered=False)
+        }
+        await repeatable_updates(self._chats, [([chat], change) for chat, change in changes.items()])
 
     @translate
     async def rename(self, chat: str, title: str | None, *, notice: Notice | None = None) -> bool:
@@ -143,6 +151,16 @@ class MongoChats:
         query = {"chat_id": chat, "user_id": {"$gt": after}, **_PRESENT}
         documents = await fetch(self._members, query, sort=[("user_id", ASCENDING)], limit=limit)
         return [_to_member(document) for document in documents]
+
+    @translate
+    async def members_by_chat(self, chats: Sequence[str]) -> dict[str, list[Member]]:
+        """See `ChatStore.members_by_chat`."""
+        found: defaultdict[str, list[Member]] = defaultdict(list)
+        if chats:
+            order = [("chat_id", ASCENDING), ("user_id", ASCENDING)]
+            for document in await fetch(self._members, {"chat_id": {"$in": list(chats)}, **_PRESENT}, sort=order):
+                found[document["chat_id"]].append(_to_member(document))
+        return dict(found)
 
     @translate
     async def memberships(self, user: str) -> list[Member]:
@@ -211,25 +229,35 @@ class MongoChats:
         return [document["chat_id"] for document in mine]
 
     @translate
-    async def reached(self, chat: str, seq: int) -> tuple[int, int]:
+    async def reached(self, chat: str, seq: int) -> Reach:
         """See `ChatStore.reached`: one pass over the members of the chat, counted by the database."""
         has = {"$gte": [{"$max": ["$delivered_seq", "$seen_seq"]}, seq]}
         shows = {"$and": [{"$gte": ["$seen_seq", seq]}, {"$ne": ["$hides_seen", True]}]}
-        people = {"chat_id": chat, "user_id": {"$not": _A_DEVICE}, "joined_seq": {"$lt": seq}, **_PRESENT}
+        # Who joined at a `seq` does not count for what came before: as good as if they had it.
+        has_to = {"$max": ["$delivered_seq", "$seen_seq", "$joined_seq"]}
         cursor = await self._members.aggregate(
             [
-                {"$match": people},
+                {"$match": {"chat_id": chat, "user_id": {"$not": _A_DEVICE}, "joined_seq": {"$lt": seq}, **_PRESENT}},
                 {
                     "$group": {
                         "_id": None,
                         "delivered": {"$sum": {"$cond": [has, 1, 0]}},
                         "seen": {"$sum": {"$cond": [shows, 1, 0]}},
+                        "all_delivered": {"$min": has_to},
+                        "all_seen": {"$min": {"$max": ["$seen_seq", "$joined_seq"]}},
                     }
                 },
             ]
         )
-        counts = await cursor.to_list()
-        return (int(counts[0]["delivered"]), int(counts[0]["seen"])) if counts else (0, 0)
+        found = await cursor.to_list()
+        if not found:
+            return Reach()
+        return Reach(
+            delivered=int(found[0]["delivered"]),
+            seen=int(found[0]["seen"]),
+            all_delivered=min(seq, int(found[0]["all_delivered"])),
+            all_seen=min(seq, int(found[0]["all_seen"])),
+        )
 
     @translate
     async def scan(self, *, after: tuple[str, str] = ("", ""), limit: int) -> list[Member]:
@@ -249,22 +277,21 @@ class MongoChats:
 
     @translate
     async def raise_watermarks(self, moves: Sequence[Watermarks]) -> None:
-        """See `ChatStore.raise_watermarks`. What was seen was delivered, whatever the move says (P6)."""
-        changes = [
-            UpdateOne(
-                {"_id": _key(move.chat, move.user), **_PRESENT},
-                {
-                    "$max": {
-                        "delivered_seq": max(move.delivered_seq, move.seen_seq),
-                        "seen_seq": move.seen_seq,
-                        "seen_n": move.seen_n,
-                    }
-                },
-            )
-            for move in moves
-        ]
-        if changes:
-            await self._members.bulk_write(changes, ordered=False)
+        """See `ChatStore.raise_watermarks`: one command, in which members of a chat who come to the same place are one statement.
+
+        What was seen was delivered, whatever the move says (P6).
+        """
+        alike: defaultdict[tuple[str, int, int, int], list[str]] = defaultdict(list)
+        for move in moves:
+            delivered = max(move.delivered_seq, move.seen_seq)
+            alike[move.chat, delivered, move.seen_seq, move.seen_n].append(_key(move.chat, move.user))
+        changes = []
+        for (_, delivered, seen, n), keys in alike.items():
+            change = {"delivered_seq": delivered}
+            if seen:
+                change |= {"seen_seq": seen, "seen_n": n}
+            changes.append((keys, {"$max": change}))
+        await repeatable_updates(self._members, changes)
 
 
 def _update(collection: Collection, query: Document, change: Document) -> Change:

@@ -35,6 +35,12 @@ HEARTBEAT_MS = 1_000
 OPERATION_MS = 10_000
 """Bound of any one operation, retries and the wait for the majority included."""
 
+MAJORITY = {"w": "majority", "j": True}
+"""What `connect` has the driver ask for with each write, for commands that are sent without it."""
+
+IDS_PER_STATEMENT, STATEMENTS_PER_COMMAND = 1_000, 5_000
+"""Of updates: a command stays below the 48 MB that the database takes, also if each statement has as many ids as it may."""
+
 BATCH = 10_000
 """Documents per answer where no limit says it; the database ends an answer at 16 MiB in any case."""
 
@@ -136,6 +142,36 @@ async def fetch(
     else:
         cursor = collection.find(query, projection, sort=sort or None, limit=limit, batch_size=limit)
     return await cursor.to_list()
+
+
+async def repeatable_updates(collection: Collection, changes: Sequence[tuple[Sequence[str], Document]]) -> None:
+    """Change documents, by their ids and nothing else, in ways that may be repeated, such as `$max`; with majority, unordered.
+
+    By the bare command: the driver's `bulk_write` marks each statement as one that the server must recognise when it is sent again, and for
+    that the server writes a note per statement. A query for one `_id` needs no planning either. Measured: 17 µs of mongod per document instead
+    of 35, and 10 where one statement is for a thousand.
+
+    Args:
+        changes: ids that get the same change, and that. Ids that are not there are ignored.
+
+    Raises:
+        BulkWriteError: part of it may have been done.
+    """
+    statements = [
+        {"q": {"_id": ids[0]}, "u": change}
+        if len(ids) == 1
+        else {"q": {"_id": {"$in": ids[start : start + IDS_PER_STATEMENT]}}, "u": change, "multi": True}
+        for ids, change in changes
+        for start in range(0, len(ids), IDS_PER_STATEMENT)
+    ]
+    for start in range(0, len(statements), STATEMENTS_PER_COMMAND):
+        some = statements[start : start + STATEMENTS_PER_COMMAND]
+        answer = await collection.database.command(
+            {"update": collection.name, "ordered": False, "updates": some, "writeConcern": MAJORITY}
+        )
+        errors, concern = answer.get("writeErrors", []), answer.get("writeConcernError")
+        if errors or concern:
+            raise BulkWriteError({"writeErrors": errors, "writeConcernErrors": [concern] if concern else []})
 
 
 def translate(method: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:

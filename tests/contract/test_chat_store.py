@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from adapters.stores import Stores
-from chat.models import Chat, ChatKind, Head, Member, Role, Watermarks
+from chat.models import Chat, ChatKind, Head, Member, Reach, Role, Watermarks
 
 AT = datetime(2026, 5, 1, 12, 0, 0, 123_000, tzinfo=UTC)
 
@@ -163,8 +163,37 @@ async def test_watermarks_only_rise(stores: Stores) -> None:
     await raise_watermarks([Watermarks("g-1", "user1", delivered_seq=1, seen_seq=1, seen_n=1)])
     assert await stores.chats.member("g-1", "user1") == member("user1", delivered_seq=5, seen_seq=4, seen_n=3)
     assert await stores.chats.member("g-1", "user2") == member("user2")
-    assert await stores.chats.member("g-1", "gone") == member("gone", left_at=AT)
+    gone = member("gone", left_at=AT, delivered_seq=5, seen_seq=5, seen_n=5)
+    assert await stores.chats.member("g-1", "gone") == gone, "what they acknowledged, they had"
     assert await stores.chats.member("g-1", "stranger") is None
+
+
+async def test_the_members_of_many_chats(stores: Stores) -> None:
+    for id_, users in (("g-1", ("user2", "user1")), ("g-2", ("user1", "gone")), ("g-3", ("user9",)), ("g-4", ())):
+        await stores.chats.create(chat(id_), [member(user, id_) for user in users])
+    await stores.chats.remove_member("g-2", "gone", AT)
+    assert await stores.chats.members_by_chat([]) == {}
+    assert await stores.chats.members_by_chat(["g-4", "g-2", "g-1", "nowhere"]) == {
+        "g-1": [member("user1"), member("user2")],
+        "g-2": [member("user1", "g-2")],
+    }
+
+
+async def test_many_at_once_come_to_different_places(stores: Stores) -> None:
+    """Also where those who come to the same place are written together."""
+    users = [f"user{number}" for number in range(12)]
+    await stores.chats.create(chat(), [member(user, seen_seq=2, seen_n=2, delivered_seq=2) for user in users])
+    await stores.chats.create(chat("g-2"), [member(user, "g-2") for user in users])
+    moves = [Watermarks("g-1", user, delivered_seq=7, seen_seq=0, seen_n=0) for user in users[:5]]
+    moves += [Watermarks("g-1", user, delivered_seq=7, seen_seq=7, seen_n=6) for user in users[5:8]]
+    moves += [Watermarks("g-1", user, delivered_seq=1, seen_seq=1, seen_n=1) for user in users[8:]]
+    moves += [Watermarks("g-2", user, delivered_seq=3, seen_seq=0, seen_n=0) for user in users[:2]]
+    moves += [Watermarks("g-2", "stranger", delivered_seq=3, seen_seq=0, seen_n=0)]
+    await stores.chats.raise_watermarks(moves)
+    found = {row.user: (row.delivered_seq, row.seen_seq, row.seen_n) for row in await stores.chats.members("g-1")}
+    expected = [(7, 2, 2)] * 5 + [(7, 7, 6)] * 3 + [(2, 2, 2)] * 4
+    assert [found[user] for user in users] == expected
+    assert [row.user for row in await stores.chats.members("g-2") if row.delivered_seq == 3] == ["user0", "user1"]
 
 
 async def test_what_was_seen_was_delivered(stores: Stores) -> None:
@@ -226,11 +255,32 @@ async def test_how_many_have_received_and_show_that_they_have_seen(stores: Store
     ]
     await stores.chats.create(chat(), rows)
     await stores.chats.create(chat("g-2"), [member("user1", "g-2", delivered_seq=9)])
-    assert await stores.chats.reached("g-1", 5) == (4, 2)
+    reach = await stores.chats.reached("g-1", 5)
+    assert (reach.delivered, reach.seen) == (4, 2)
     await stores.chats.remove_member("g-1", "user1", AT)
     await stores.chats.add_member(member("user6"))
-    assert await stores.chats.reached("g-1", 5) == (4, 2)
-    assert await stores.chats.reached("g-9", 5) == (0, 0)
+    reach = await stores.chats.reached("g-1", 5)
+    assert (reach.delivered, reach.seen) == (4, 2)
+    assert await stores.chats.reached("g-9", 5) == Reach()
+
+
+async def test_how_far_everybody_is(stores: Stores) -> None:
+    rows = [
+        member("user1", delivered_seq=9, seen_seq=4),
+        member("user2", delivered_seq=3, seen_seq=6, hides_seen=True),  # what was seen was delivered
+        member("user3", joined_seq=5),  # came later: does not count for what was before
+        member("user4", joined_seq=7),
+        member("user5", left_at=AT),
+        member("dev-x"),
+    ]
+    await stores.chats.create(chat(), rows)
+    reaches = {seq: await stores.chats.reached("g-1", seq) for seq in (3, 5, 6, 9)}
+    assert {seq: (reach.all_delivered, reach.all_seen) for seq, reach in reaches.items()} == {
+        3: (3, 3),
+        5: (5, 4),
+        6: (5, 4),
+        9: (5, 4),
+    }
 
 
 async def test_every_membership_page_by_page(stores: Stores) -> None:

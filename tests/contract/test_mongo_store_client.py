@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import pymongo
 import pytest
@@ -21,10 +22,11 @@ from pymongo.errors import (
     WriteConcernError,
     WTimeoutError,
 )
+from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
 
-from adapters.mongo import connect, migrate, open_stores, stores_of
+from adapters.mongo import client, connect, migrate, open_stores, stores_of
 from adapters.mongo.chats import MongoChats
-from adapters.mongo.client import Database, translate
+from adapters.mongo.client import Database, repeatable_updates, translate
 from adapters.mongo.messages import MongoMessages
 from adapters.mongo.migrations import MIGRATIONS
 from chat.envelopes import Event
@@ -201,3 +203,46 @@ async def test_the_fences_are_unique_indexes(db: Database) -> None:
         "receipts.chat_id_1_kind_1_user_id_1_seq_1",
         "refresh_tokens.current_1",
     }
+
+
+class _Updates(CommandListener):
+    """The update commands that were sent."""
+
+    def __init__(self) -> None:
+        self.sent: list[Mapping[str, Any]] = []
+
+    def started(self, event: CommandStartedEvent) -> None:
+        if event.command_name == "update":
+            self.sent.append(event.command)
+
+    def succeeded(self, event: CommandSucceededEvent) -> None:
+        """Nothing of it matters here."""
+
+    def failed(self, event: CommandFailedEvent) -> None:
+        """Nothing of it matters here."""
+
+
+async def test_repeatable_updates_are_few_commands_for_the_majority_without_notes(
+    mongo_url: str, mongo_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "IDS_PER_STATEMENT", 2)
+    monkeypatch.setattr(client, "STATEMENTS_PER_COMMAND", 2)
+    updates = _Updates()
+    db = connect(mongo_url, mongo_database, listeners=[updates])
+    try:
+        await db["things"].insert_many([{"_id": letter, "n": 5} for letter in "abcd"])
+        changes = [(list("abcx"), {"$max": {"n": 7}}), (["d"], {"$max": {"n": 3}})]
+        await repeatable_updates(db["things"], changes)
+        assert [row["n"] async for row in db["things"].find(sort=[("_id", 1)])] == [7, 7, 7, 5], "x is not there"
+        assert [len(command["updates"]) for command in updates.sent] == [2, 1]
+        for command in updates.sent:
+            assert command["writeConcern"] == {"w": "majority", "j": True}
+            assert "txnNumber" not in command, "the server would write a note per statement"
+    finally:
+        await db.client.close()
+
+
+async def test_a_repeatable_update_that_fails_is_told(db: Database) -> None:
+    await db["things"].insert_one({"_id": "a", "n": "not a number"})
+    with pytest.raises(BulkWriteError):
+        await repeatable_updates(db["things"], [(["a"], {"$inc": {"n": 1}})])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -137,13 +137,13 @@ async def some_chats() -> Any:
 
 def counting(chats: Any) -> list[str]:
     loads: list[str] = []
-    real = chats.members
+    real = chats.members_by_chat
 
-    async def members(chat: str, **options: Any) -> Any:
-        loads.append(chat)
-        return await real(chat, **options)
+    async def members_by_chat(some: Sequence[str]) -> Any:
+        loads.extend(some)
+        return await real(some)
 
-    chats.members = members
+    chats.members_by_chat = members_by_chat
     return loads
 
 
@@ -175,16 +175,16 @@ async def test_rosters_are_cached_invalidated_and_bounded() -> None:
 async def test_a_roster_that_was_read_before_a_change_is_not_kept(message: Invalidation | None) -> None:
     chats = await some_chats()
     members = Members(chats)
-    real = chats.members
+    real = chats.members_by_chat
 
-    async def slow(chat: str, **options: Any) -> Any:
-        found = await real(chat, **options)
+    async def slow(some: Sequence[str]) -> Any:
+        found = await real(some)
         await chats.remove_member("c1", "user2", NOW)
         members.apply(message)  # arrives while the old list is on its way
-        chats.members = real
+        chats.members_by_chat = real
         return found
 
-    chats.members = slow
+    chats.members_by_chat = slow
     assert "user2" in (await members.rosters(["c1"]))["c1"]
     assert "user2" not in (await members.rosters(["c1"]))["c1"]
 

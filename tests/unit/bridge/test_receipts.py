@@ -7,14 +7,16 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 
+from bridge.receipts import pause
 from chat import topics
-from chat.envelopes import Body, Invalidation
+from chat.envelopes import Body, Delivered, DeliveredMark, Invalidation
 from chat.errors import Unavailable
 from chat.ids import new_message_id
-from chat.models import Chat, ChatKind, Member, Role, Watermarks
-from chat.watermarks import Watermark
+from chat.models import Chat, ChatKind, Member, Role
+from chat.ports import Delivery, Published
 
 
 async def until(condition: Callable[[], Any]) -> None:
@@ -167,40 +169,31 @@ async def test_the_log_is_written_before_the_watermark(world: Any) -> None:
     assert sorted(row.kind for row in rows) == ["delivered", "seen"]
 
 
-async def test_large_chats_get_counts(make_world: Callable[..., Any]) -> None:
-    world = await make_world(bridge_receipts_named=3)
-    now = datetime.now(UTC)
-    people = [f"p{k}" for k in range(5)]
-    members = [Member("big", user, Role.MEMBER, now) for user in [*people, "dev-x"]]
-    await world.stores.chats.create(Chat("big", ChatKind.GROUP, now, "p0"), members)
-    await world.send("big", "p0")
-    await ack(world, "big", "p1", delivered=1)
-    await ack(world, "big", "dev-x", delivered=1)
-    await ack(world, "big", "p2", seen=1)
-    await until(lambda: any(u.get("delivered") == 3 for u in world.receipts("big")))
-    last = world.receipts("big")[-1]
-    assert (last["seq"], last["delivered"], last["seen"]) == (1, 3, 2)
-    assert "marks" not in last
-
-
-async def test_a_senders_own_move_is_logged_and_told(world: Any) -> None:
-    await messages(world, 1)
+async def test_a_senders_move_is_logged_and_told_where_it_passes_others_messages(world: Any) -> None:
+    """What somebody wrote themselves says by itself that they have it; nobody asks when they saw it."""
+    await messages(world, 2)
+    while await watermark(world, "c1", "user1") != (2, 2, 2):
+        await asyncio.sleep(0.002)
+    assert await world.stores.receipts.reached("c1", 1, 9) == []
+    await world.send("c1", "user2")
     await until(lambda: world.receipts("c1"))
-    assert world.receipts("c1")[0]["marks"] == [{"user": "user1", "delivered": 1, "seen": 1}]
-    rows = await world.stores.receipts.reached("c1", 1, 1)
-    assert [(row.user, row.kind, row.seq) for row in rows] == [("user1", "seen", 1)]
+    assert [update["marks"] for update in world.receipts("c1")] == [[{"user": "user2", "delivered": 3, "seen": 3}]]
+    rows = await world.stores.receipts.reached("c1", 1, 9)
+    assert [(row.user, row.kind, row.seq) for row in rows] == [("user2", "seen", 3)]
+    await world.send("c1", "user2")
+    await world.send("c1", "user1")
+    await until(lambda: marks(world.receipts("c1"), "user1"))
+    rows = await world.stores.receipts.reached("c1", 1, 9)
+    assert [(row.user, row.kind, row.seq) for row in rows] == [("user2", "seen", 3), ("user1", "seen", 5)]
 
 
 async def test_updates_wait_for_the_link(world: Any) -> None:
     await messages(world, 2)
-    await until(lambda: world.receipts("c1"))
+    while await watermark(world, "c1", "user1") != (2, 2, 2):
+        await asyncio.sleep(0.002)
     told = len(world.receipts("c1"))
-    world.bridge.receipts._claims.report([], _settled())
     world.bridge_link.up = False
-    from chat.envelopes import DeliveredMark  # noqa: PLC0415
-
-    world.bridge.receipts._claims.report([DeliveredMark("c1", "user2", 2)], _settled())
-    world.bridge.receipts._something.set()
+    report(world, DeliveredMark("c1", "user2", 2))
     while await watermark(world, "c1", "user2") != (2, 0, 0):
         await asyncio.sleep(0.002)
     assert len(world.receipts("c1")) == told
@@ -208,10 +201,46 @@ async def test_updates_wait_for_the_link(world: Any) -> None:
     await until(lambda: len(world.receipts("c1")) > told)
 
 
-def _settled() -> Any:
-    from chat.ports import Delivery  # noqa: PLC0415
+async def test_where_nobody_hears_the_updates_they_gather(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    updates = world.bridge.receipts._updates
+    monkeypatch.setattr(updates, "_clock", lambda: now)
+    await messages(world, 4)
+    world.broker.refuse = lambda topic: Published(0x10) if topic == topics.receipts("c1") else None
+    await ack(world, "c1", "user2", delivered=1)
+    await until(lambda: updates._unheard)
+    world.broker.refuse = lambda _topic: None
+    for seq in (2, 3):
+        await ack(world, "c1", "user2", seen=seq)
+    await ack(world, "c1", "dev-thermo", delivered=3)
+    told = len(world.receipts("c1"))
+    await world.bridge.receipts.flush()
+    assert len(world.receipts("c1")) == told
+    now += 2.1
+    await until(lambda: len(world.receipts("c1")) > told)
+    assert world.receipts("c1")[-1]["marks"] == [
+        {"user": "user2", "delivered": 3, "seen": 3},
+        {"user": "dev-thermo", "delivered": 3, "seen": 0},
+    ]
+    await ack(world, "c1", "user2", seen=4)
+    await until(lambda: marks(world.receipts("c1"), "user2")[-1] == (4, 4))
 
-    return Delivery(topics.event("delivered"), b"", 1, lambda _code, _reason, _name: None)
+
+@pytest.mark.parametrize(
+    ("every", "took", "expected"),
+    [(0.2, 0.0, 0.2), (0.2, 0.04, 0.2), (0.2, 0.1, 0.4), (0.2, 30.0, 0.5), (2.0, 30.0, 2.0)],
+)
+def test_receipts_that_take_long_come_less_often(every: float, took: float, expected: float) -> None:
+    assert pause(every, took) == pytest.approx(expected)
+
+
+def report(world: Any, *marks: DeliveredMark) -> list[int]:
+    """The broker's report, whatever the link is; the list gets the reason code that it is settled with."""
+    settled: list[int] = []
+    payload = msgspec.json.encode(Delivered(list(marks)))
+    delivery = Delivery(topics.event("delivered"), payload, 1, lambda code, _reason, _name: settled.append(code))
+    world.bridge.receipts.offer_delivered(delivery)
+    return settled
 
 
 # -- who hides what they have seen -----------------------------------------------------------------------------------------
@@ -263,70 +292,3 @@ async def test_a_change_of_mind_holds_at_once(world: Any) -> None:
     await ack(world, "big", "p1", seen=1)
     await until(lambda: marks(world.receipts("big"), "p1"))
     assert marks(world.receipts("big"), "p1")[-1] == (1, 0)
-
-
-async def test_counts_stay_right_when_members_join_and_leave_and_over_all_bridges(
-    make_world: Callable[..., Any],
-) -> None:
-    world = await make_world(bridge_receipts_named=3)
-    other = await make_world(world.stores, world.broker, bridge_receipts_named=3)
-    await big(world, *(f"p{k}" for k in range(6)), hiding="p5")
-    for bridge in (world, other):  # each has a roster in memory that the other does not change
-        await bridge.bridge.members.rosters(["big"])
-    await ack(world, "big", "p1", seen=1)
-    await ack(world, "big", "p5", seen=1)
-    await world.stores.chats.remove_member("big", "p1", datetime.now(UTC))
-    late = Member("big", "p9", Role.MEMBER, datetime.now(UTC), joined_seq=1, delivered_seq=1, seen_seq=1)
-    await world.stores.chats.add_member(late)
-    other.bridge.receipts._updates.add(("big", "p2"), Watermark(delivered=1, seen=1))
-    await other.stores.chats.raise_watermarks([Watermarks("big", "p2", 1, 1, 1)])
-    world.bridge.receipts._updates._counted.clear()
-    other.bridge.receipts._updates._counted.clear()
-    await other.bridge.receipts.flush()
-    last = world.receipts("big")[-1]
-    assert (last["seq"], last["delivered"], last["seen"]) == (1, 3, 2), "p0, p2, and p5 who hides what was seen"
-
-
-async def test_a_large_chat_is_counted_once_a_second(make_world: Callable[..., Any]) -> None:
-    world = await make_world(bridge_receipts_named=3)
-    counted = 0
-    real = world.stores.chats.reached
-
-    async def reached(chat: str, seq: int) -> tuple[int, int]:
-        nonlocal counted
-        counted += 1
-        return await real(chat, seq)  # type: ignore[no-any-return]
-
-    world.stores.chats.reached = reached
-    now = 100.0
-    world.bridge.receipts._updates._clock = lambda: now
-    await big(world, *(f"p{k}" for k in range(6)))
-    for user in ("p1", "p2", "p3"):
-        await ack(world, "big", user, delivered=1)
-        await world.bridge.receipts.flush()
-    assert counted == 1
-    now += 1.1
-    await world.bridge.receipts.flush()
-    assert counted == 2
-    assert world.receipts("big")[-1]["delivered"] == 4
-
-
-async def test_a_message_to_five_thousand_is_one_row_one_publish_and_no_write_per_member(
-    make_world: Callable[..., Any],
-) -> None:
-    world = await make_world()
-    raised: list[int] = []
-    real = world.stores.chats.raise_watermarks
-
-    async def counting(moves: Any) -> None:
-        raised.append(len(moves))
-        await real(moves)
-
-    world.stores.chats.raise_watermarks = counting
-    await big(world, *(f"p{number}" for number in range(5_000)))
-    await until(lambda: world.receipts("big"))
-    assert [len(events) for events in world.messages.inserts] == [1]
-    assert len(world.fanned("big")) == 1
-    assert sum(raised) == 1, "the sender's own"
-    assert [one for one in world.receipts("big") if "marks" in one] == []
-    assert len(world.jobs.jobs) == 1

@@ -13,6 +13,7 @@ import pytest
 from broker import marks, presence_table
 from broker.presence_table import PresenceTable
 from chat.errors import Unavailable
+from mqtt.messages import Message
 from mqtt.packets import Disconnect, Packet, PubAck, Publish
 from tests.unit.broker.conftest import CHAT, House, Socket
 
@@ -57,6 +58,17 @@ async def test_pubacks_become_delivered_marks_one_row_per_member_with_the_highes
     assert sorted(told["marks"]) == [[CHAT, "user1", 3], [CHAT, "user2", 2]]  # type: ignore[call-overload]
     house.broker.marks.flush()
     assert await events(listener) == []
+
+
+async def test_marks_of_a_large_chat_come_in_few_packets(house: House) -> None:
+    listener = await house.client("svc-demo")
+    await listener.subscribe("$events/delivered")
+    for seq in (1, 2):
+        for number in range(marks.BATCH + 1):
+            house.broker.marks.note(Message(MESSAGES, b"", 1, mark=seq), f"user{number}")
+    house.broker.marks.flush()
+    told = [len(one["marks"]) for _, one in await events(listener)]  # type: ignore[arg-type]
+    assert told == [marks.BATCH, 1]
 
 
 async def test_marks_are_told_by_themselves_after_a_moment(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

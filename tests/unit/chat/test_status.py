@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from chat.envelopes import Event
-from chat.models import Member, Receipt, Role
+from chat.models import EVERYBODY, Member, Receipt, Role
 from chat.status import Audience, Progress, Status, progress
 
 T0 = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
@@ -121,3 +121,23 @@ def test_a_page_of_many_senders_and_late_joiners() -> None:
     events = [event(1, "a"), event(2, "b"), event(3, "a"), event(4, "c")]
     states = progress(events, Audience(members), [])
     assert [state.status for state in states] == [Status.SEEN, Status.SEEN, Status.SENT, Status.SENT]
+
+
+def test_where_only_everybody_is_logged_that_is_the_time() -> None:
+    receipts = [receipt(EVERYBODY, "delivered", 6, 3), receipt(EVERYBODY, "seen", 5, 8)]
+    assert one([member("a"), member("b", 6, 5), member("c", 7, 5)], receipts) == Progress(
+        Status.SEEN, delivered_at=at(3), seen_at=at(8)
+    )
+    assert one([member("a"), member("b", 6, 0)], receipts, seq=6) == Progress(Status.DELIVERED, delivered_at=at(3))
+    assert one([member("a"), member("b", 7, 0)], receipts, seq=7) == Progress(Status.DELIVERED), "not counted yet"
+
+
+def test_of_a_chat_that_grew_or_shrank_the_earlier_row_tells() -> None:
+    """`b` has a row from the small chat before, `c` one from the small chat afterwards, which comes late."""
+    receipts = [
+        receipt("b", "delivered", 5, 1),
+        receipt(EVERYBODY, "delivered", 5, 4),
+        receipt("c", "delivered", 9, 7),
+    ]
+    found = one([member("a"), member("b", 9, 0), member("c", 9, 0)], receipts)
+    assert found == Progress(Status.DELIVERED, delivered_at=at(4))
