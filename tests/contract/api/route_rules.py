@@ -44,12 +44,14 @@ class Rule:
         body: makes a well-formed JSON body; None where there is none. `{name}` in a text is replaced as in the path.
         form: a form instead of a body.
         query: parameters that are required.
+        public: the path names users, whom everybody who is signed in may know; so it tells who is there and who is not.
     """
 
     who: Who
     body: Body | None = None
     form: dict[str, str] = field(default_factory=dict)
     query: dict[str, str] = field(default_factory=dict)
+    public: bool = False
 
 
 def _send() -> dict[str, Any]:
@@ -72,7 +74,7 @@ RULES: dict[tuple[str, str], Rule] = {
     ("get", "/.well-known/jwks.json"): Rule(Who.ANYBODY),
     ("get", "/v1/me"): Rule(Who.SIGNED_IN),
     ("patch", "/v1/me"): Rule(Who.SIGNED_IN, _fixed(hides_seen=False)),
-    ("get", "/v1/users/{user}"): Rule(Who.SIGNED_IN),
+    ("get", "/v1/users/{user}"): Rule(Who.SIGNED_IN, public=True),
     ("post", "/v1/chats"): Rule(Who.SIGNED_IN, _fixed(kind="group", title="산", members=[])),
     ("get", "/v1/chats"): Rule(Who.SIGNED_IN),
     ("get", "/v1/sync"): Rule(Who.SIGNED_IN, query={"cursor": "{chat}:0"}),
