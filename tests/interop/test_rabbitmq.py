@@ -22,7 +22,7 @@ from mqtt.packets import ConnAck, Connect, Disconnect, Filter, PubAck, Publish, 
 from stack import ports, servers
 from stack.testing import RunningStack
 from tests.conftest import end, running, unavailable
-from tests.contract.api.test_hooks import matrix
+from tests.contract.api.topic_matrix import matrix
 from tests.wire.conftest import Wire
 
 pytestmark = pytest.mark.e2e

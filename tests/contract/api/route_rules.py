@@ -28,6 +28,8 @@ class Who(IntEnum):
     """Owner or admin of the chat: a member gets 403."""
     OWNER = 5
     """Of the chat: an admin of it gets 403."""
+    SERVICE = 8
+    """A service account: every user gets the same 403."""
     ADMINISTRATOR = 9
     """Of the system: everybody else gets 403 `admin_only`, whatever the path names."""
 
