@@ -12,6 +12,7 @@ import httpx
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from pydantic import ValidationError
+from structlog.testing import capture_logs
 
 from adapters.stores import Stores
 from api.clock import now
@@ -302,10 +303,14 @@ async def test_stores_that_fail_open_nothing(hooks: Hooks, fault: Exception, mon
     authenticator = type(hooks.api.parts.authenticator)
     monkeypatch.setattr(authenticator, "welcome", failing)
     monkeypatch.setattr(authenticator, "authenticate", failing)
-    for path, (body, no) in questions(hooks).items():
-        headers = {**BEARER, "vernemq-hook": "auth_on_publish"}
-        answer = await hooks.client.post(path, json=body, headers=headers)
-        assert (answer.status_code, answer.text) == (200, no)
+    with capture_logs() as said:
+        for path, (body, no) in questions(hooks).items():
+            headers = {**BEARER, "vernemq-hook": "auth_on_publish"}
+            answer = await hooks.client.post(path, json=body, headers=headers)
+            assert (answer.status_code, answer.text) == (200, no)
+    told = [entry["reason"] for entry in said if entry["event"] == "hook.refused"]
+    assert told == [str(fault) if isinstance(fault, Unavailable) else "internal"] * len(HOOKS)
+    assert sum(entry["event"] == "hook.failed" for entry in said) == isinstance(fault, RuntimeError) * len(HOOKS)
 
 
 async def test_more_questions_at_once_than_are_worked_on_are_refused(
