@@ -6,17 +6,21 @@ import asyncio
 import contextlib
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import nullcontext
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, nullcontext
+from typing import Literal
 
 import structlog
 import uvicorn
 import uvloop
 from fastapi import FastAPI
 from pydantic import ValidationError
+from starlette.types import ASGIApp
 
 from adapters.logging import configure
 from api.app import create_app, open_parts
+from api.deps import Parts
+from api.internal.app import create_hooks
 from api.settings import Settings, explain
 from chat.errors import PabalError
 
@@ -45,6 +49,14 @@ class _Server(uvicorn.Server):
                 loop.remove_signal_handler(number)
 
 
+class _HooksServer(uvicorn.Server):
+    """The one for other brokers: it ends with the other."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
 async def serve(settings: Settings) -> int:
     """Open the parts, then serve: a part that can't be opened is one line in the log, not a server that dies starting.
 
@@ -53,23 +65,43 @@ async def serve(settings: Settings) -> int:
     """
     try:
         async with open_parts(settings) as parts:
-            server = _Server(_config(settings, create_app(settings, opened=lambda _: nullcontext(parts))))
-            await server.serve()
+            app = create_app(settings, opened=lambda _: nullcontext(parts))
+            server = _Server(_config(settings, app, settings.bind))
+            async with _hooks(settings, parts, app):
+                await server.serve()
     except PabalError as error:
         _log.error("api.not_started", reason=error.reason)
         return 1
     return 0 if server.started else 1
 
 
-def _config(settings: Settings, app: FastAPI) -> uvicorn.Config:
-    host, port = settings.bind
+@asynccontextmanager
+async def _hooks(settings: Settings, parts: Parts, app: FastAPI) -> AsyncIterator[None]:
+    """The auth hooks answer as long as the block runs, if there is an address for them."""
+    if settings.hooks_bind is None:
+        yield
+        return
+    hooks = create_hooks(parts, app.state.registry)
+    server = _HooksServer(_config(settings, hooks, settings.hooks_bind, lifespan="off"))
+    serving = asyncio.create_task(server.serve())
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await asyncio.wait({serving})
+
+
+def _config(
+    settings: Settings, app: ASGIApp, bind: tuple[str, int], *, lifespan: Literal["on", "off"] = "on"
+) -> uvicorn.Config:
+    host, port = bind
     return uvicorn.Config(
         app,
         host=host,
         port=port,
         http="httptools",
         ws="none",
-        lifespan="on",
+        lifespan=lifespan,
         log_config=None,
         access_log=False,
         server_header=False,

@@ -149,7 +149,7 @@ def assemble(
             grants=stores.grants,
             users=stores.users,
             devices=stores.devices,
-            services=ServiceSecrets(None),
+            services=ServiceSecrets(settings.services_dir),
         ),
         passwords=Passwords(
             memory_kib=settings.argon2_memory_kib, passes=settings.argon2_passes, threads=settings.argon2_threads

@@ -139,6 +139,12 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in every}
 
 
+def problems_of_a_body() -> dict[str, dict[str, Any]]:
+    """The `responses` that every route with a body has, as OpenAPI writes them: it can't be read (not UTF-8), or is too large."""
+    found = problems(400, 413)
+    return {str(status): found[status] for status in (400, 413)}
+
+
 def _headers(error: PabalError) -> dict[str, str]:
     if isinstance(error, RateLimited):
         return {"Retry-After": str(max(1, math.ceil(min(error.retry_after, 3600))))}

@@ -19,7 +19,7 @@ from api.dead_letters.schemas import (
     Replayed,
 )
 from api.devices.schemas import CREDENTIALS_EXAMPLE, DEVICES_EXAMPLE, DeviceCredentials, DeviceList
-from api.errors import Problem
+from api.errors import Problem, problems_of_a_body
 from api.members.schemas import MEMBERS_EXAMPLE, MemberPage
 from api.messages.schemas import EVENT_EXAMPLE, HISTORY_EXAMPLE, PINS_EXAMPLE, SEND_EXAMPLE, HistoryPage, Pins
 from api.sync.schemas import RESET_EXAMPLE, SYNC_EXAMPLE, SYNC_PAGE_EXAMPLE, SyncAnswer
@@ -75,4 +75,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
         schemas[struct.__name__]["examples"] = [example]
     schemas.update(problem.pop("$defs"))
     schemas["Problem"] = problem
+    for operation in (operation for path in found["paths"].values() for operation in path.values()):
+        if "requestBody" in operation:
+            operation["responses"].update(problems_of_a_body())
     return found

@@ -51,6 +51,15 @@ class Settings(BaseSettings):
     api_send_timeout: float = Field(default=10.0, gt=0)
     """Seconds that a REST send waits for the bridge."""
 
+    api_hooks_bind: str = ""
+    """Where other brokers ask whom to let in and what they may (`api.internal`); empty: nowhere. Never an address of the public."""
+    api_hooks_secret_file: Path | None = None
+    """What those brokers have to show; without it nothing listens there."""
+    api_hooks_vhost: str = "/"
+    """The one virtual host of RabbitMQ that our people may use."""
+    services_dir: Path | None = None
+    """The secrets of our own processes, which sign in to another broker too; None: they can't."""
+
     # RFC 9106 and OWASP: argon2id with 19 MiB and 2 passes withstands guessing and leaves room for several at once.
     argon2_memory_kib: int = Field(default=19 * 1024, ge=8)
     argon2_passes: int = Field(default=2, ge=1)
@@ -70,8 +79,22 @@ class Settings(BaseSettings):
             raise ValueError("a bind is host:port, such as 127.0.0.1:8080 or [::1]:8080")
         return value
 
+    @field_validator("api_hooks_bind")
+    @classmethod
+    def _off_or_host_and_port(cls, value: str) -> str:
+        return cls._host_and_port(value) if value else value
+
     @property
     def bind(self) -> tuple[str, int]:
         """Host and port to listen on."""
-        host, _, port = self.api_bind.rpartition(":")
-        return host.strip("[]"), int(port)
+        return _split(self.api_bind)
+
+    @property
+    def hooks_bind(self) -> tuple[str, int] | None:
+        """Host and port for other brokers; None: off."""
+        return _split(self.api_hooks_bind) if self.api_hooks_bind else None
+
+
+def _split(bind: str) -> tuple[str, int]:
+    host, _, port = bind.rpartition(":")
+    return host.strip("[]"), int(port)

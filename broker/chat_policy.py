@@ -6,13 +6,14 @@ from collections.abc import Collection, Iterable, Sequence
 
 import msgspec
 
+from adapters.facts import facts
 from broker.policy import Action, Identity, Login, LoginRefused, Notice, Undecided
 from chat import permissions, topics
 from chat.envelopes import Reject, encode
 from chat.errors import Forbidden, Unauthenticated, Unavailable
 from chat.ids import is_device, is_service, owns_client_id
 from chat.models import Principal, PrincipalKind
-from chat.permissions import Facts, Need
+from chat.permissions import Need
 from chat.ports import Authenticator, ChatStore, DeviceStore, GrantStore
 from chat.topics import Kind, Topic
 from mqtt.reasons import Reason
@@ -94,20 +95,8 @@ class ChatPolicy:
         principal = _principal(identity)
         if self._by_pair(identity, action, topic) and topic is not None:
             return (topic.scope, identity.id) in present
-        facts = await self._facts(principal, action, topic)
-        return permissions.allows(principal, _ACTIONS[action], topic, facts)
-
-    async def _facts(self, principal: Principal, action: Action, topic: Topic | None) -> Facts:
-        need = permissions.needs(principal, _ACTIONS[action], topic)
-        if need is None or need is Need.NOTHING or topic is None:
-            return Facts()
-        if need is Need.MEMBERSHIP:
-            return Facts(member=await self._chats.member(topic.scope, principal.id))
-        if need is Need.SHARED_CHAT:
-            shares = topic.scope == principal.id or await self._chats.share_chat(principal.id, topic.scope)
-            return Facts(shares_chat=shares)
-        device = await self._devices.get(topic.scope)
-        return Facts(owns_device=device is not None and device.owner == principal.id)
+        found = await facts(principal, _ACTIONS[action], topic, chats=self._chats, devices=self._devices)
+        return permissions.allows(principal, _ACTIONS[action], topic, found)
 
     def scope(self, topic: str) -> str:
         """The chat that a topic or filter is about."""

@@ -96,6 +96,24 @@ def parse(topic: str) -> Topic | None:
     return None
 
 
+def from_routing_key(key: str) -> str | None:
+    """The topic (or filter) behind an AMQP routing key, as RabbitMQ's MQTT plugin writes it: `/` became `.`, `+` became `*`.
+
+    Handles may hold `.` themselves, so the levels of a fixed number are cut from both ends. A device id with a `.` can't be told
+    from what stands behind it: its topics come out as no row of the table. None for keys that no MQTT client has made.
+    """
+    if "/" in key or "+" in key:
+        return None
+    levels = key.replace("*", "+").split(".")
+    match levels:
+        case ["chats", chat, word, *user] if user:
+            return "/".join(("chats", chat, word, ".".join(user)))
+        case ["users", *user, word]:
+            return "/".join(("users", ".".join(user), word))
+        case _:
+            return "/".join(levels)
+
+
 def send(chat: str, user: str) -> str:
     """Where `user` publishes new messages of `chat`."""
     return f"chats/{chat}/send/{user}"

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Programs of others that tests talk to: Mosquitto and its clients (interoperability, differential tests, benchmark), and curl (the README).
+# Programs of others that tests talk to: Mosquitto and its clients (interoperability, differential tests, benchmark), curl (the README),
+# and RabbitMQ (which asks our auth hooks; its tests start it by themselves, never as a service of the system).
 # Root on Debian gets what is missing; elsewhere the tests that need it are skipped, or fail where CI is set.
 set -euo pipefail
 
@@ -7,9 +8,16 @@ missing=()
 [ -x /usr/sbin/mosquitto ] || command -v mosquitto >/dev/null || missing+=(mosquitto)
 command -v mosquitto_pub >/dev/null || missing+=(mosquitto-clients)
 command -v curl >/dev/null || missing+=(curl)
+[ -d /usr/lib/rabbitmq ] || missing+=(rabbitmq-server)
 if [ ${#missing[@]} -gt 0 ]; then
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     apt-get update -q
+    # Debian would start RabbitMQ as a service; who has no policy of their own gets one that says no, for as long as this takes.
+    if [ ! -e /usr/sbin/policy-rc.d ]; then
+      trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+      printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d
+      chmod +x /usr/sbin/policy-rc.d
+    fi
     DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}"
   else
     echo "not installed: ${missing[*]}; the tests that need them are skipped" >&2

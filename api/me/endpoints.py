@@ -22,7 +22,7 @@ class Wishes(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    hides_seen: bool = Field(description="neither show to others what I have seen, nor see it of them")
+    hides_seen: bool = Field(strict=True, description="neither show to others what I have seen, nor see it of them")
 
 
 @router.get(

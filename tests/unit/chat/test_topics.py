@@ -135,3 +135,27 @@ def test_noise_is_parsed_or_not_and_never_raises(text: str) -> None:
 def test_what_the_bridge_asks_for() -> None:
     assert topics.shared("chats/+/send/+") == "$share/bridge/chats/+/send/+"
     assert topics.shared("a", "g") == "$share/g/a"
+
+
+@pytest.mark.parametrize(
+    ("key", "topic"),
+    [
+        ("chats.g-1.messages", "chats/g-1/messages"),
+        ("chats.g-1.send.haneul", "chats/g-1/send/haneul"),
+        ("chats.g-1.send.kim.ha.neul", "chats/g-1/send/kim.ha.neul"),
+        ("chats.g-1.typing.*", "chats/g-1/typing/+"),
+        ("users.kim.ha.inbox", "users/kim.ha/inbox"),
+        ("users.haneul.sync", "users/haneul/sync"),
+        ("devices.dev-1.telemetry.a.b", "devices/dev-1/telemetry/a/b"),
+        ("devices.dev-1.commands.#", "devices/dev-1/commands/#"),
+        ("#", "#"),
+        ("users", "users"),
+        ("", ""),
+        ("chats/g-1/messages", None),
+        ("chats.+.messages", None),
+    ],
+)
+def test_the_topic_behind_a_routing_key(key: str, topic: str | None) -> None:
+    assert topics.from_routing_key(key) == topic
+    if topic is not None and topics.parse(topic) is not None:
+        assert topic.replace("/", ".").replace("+", "*") == key

@@ -1,0 +1,100 @@
+"""Who may call which route: one rule per route of OpenAPI. `test_every_route.py` tries each with every role and with foreign ids.
+
+A new route needs a line here; the test says so. `Who` is the least that is needed; whoever has less is refused as `Who` tells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any
+
+from chat.ids import new_message_id
+
+
+class Who(IntEnum):
+    """Least of the callers that are not refused."""
+
+    ANYBODY = 0
+    """Without a token."""
+    SIGNED_IN = 1
+    """Any user. Ids in the path may belong to others: the answer for those is the answer for ids that nobody has."""
+    READER = 2
+    """In the chat of the path. Others get 404 `unknown_chat`, as for a chat that is not there."""
+    MEMBER = 3
+    """As before, and may write: a reader gets 403."""
+    MANAGER = 4
+    """Owner or admin of the chat: a member gets 403."""
+    OWNER = 5
+    """Of the chat: an admin of it gets 403."""
+    SERVICE = 8
+    """A service account: every user gets the same 403."""
+    ADMINISTRATOR = 9
+    """Of the system: everybody else gets 403 `admin_only`, whatever the path names."""
+
+
+Body = Callable[[], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One route.
+
+    Attributes:
+        who: see `Who`.
+        body: makes a well-formed JSON body; None where there is none. `{name}` in a text is replaced as in the path.
+        form: a form instead of a body.
+        query: parameters that are required.
+        public: the path names users, whom everybody who is signed in may know; so it tells who is there and who is not.
+    """
+
+    who: Who
+    body: Body | None = None
+    form: dict[str, str] = field(default_factory=dict)
+    query: dict[str, str] = field(default_factory=dict)
+    public: bool = False
+
+
+def _send() -> dict[str, Any]:
+    return {"id": new_message_id(), "body": {"text": "안녕하세요"}}
+
+
+def _fixed(**body: Any) -> Body:
+    return lambda: body
+
+
+_LETTER = "/v1/admin/dead-letters/{letter}"
+
+RULES: dict[tuple[str, str], Rule] = {
+    ("post", "/v1/auth/register"): Rule(
+        Who.ANYBODY, _fixed(handle="newcomer", password="파발은 밤에도 달린다", display_name="새")
+    ),
+    ("post", "/v1/auth/token"): Rule(Who.ANYBODY, form={"grant_type": "refresh_token", "refresh_token": "x"}),
+    ("get", "/healthz"): Rule(Who.ANYBODY),
+    ("get", "/metrics"): Rule(Who.ANYBODY),
+    ("get", "/.well-known/jwks.json"): Rule(Who.ANYBODY),
+    ("get", "/v1/me"): Rule(Who.SIGNED_IN),
+    ("patch", "/v1/me"): Rule(Who.SIGNED_IN, _fixed(hides_seen=False)),
+    ("get", "/v1/users/{user}"): Rule(Who.SIGNED_IN, public=True),
+    ("post", "/v1/chats"): Rule(Who.SIGNED_IN, _fixed(kind="group", title="산", members=[])),
+    ("get", "/v1/chats"): Rule(Who.SIGNED_IN),
+    ("get", "/v1/sync"): Rule(Who.SIGNED_IN, query={"cursor": "{chat}:0"}),
+    ("post", "/v1/devices"): Rule(Who.SIGNED_IN, _fixed(name="온도계")),
+    ("get", "/v1/devices"): Rule(Who.SIGNED_IN),
+    ("put", "/v1/push-tokens/{token}"): Rule(Who.SIGNED_IN, _fixed(platform="web")),
+    ("delete", "/v1/push-tokens/{token}"): Rule(Who.SIGNED_IN),
+    ("get", "/v1/chats/{chat}"): Rule(Who.READER),
+    ("patch", "/v1/chats/{chat}"): Rule(Who.MANAGER, _fixed(title="바다")),
+    ("get", "/v1/chats/{chat}/pins"): Rule(Who.READER),
+    ("get", "/v1/chats/{chat}/members"): Rule(Who.READER),
+    ("post", "/v1/chats/{chat}/members"): Rule(Who.MANAGER, _fixed(members=["stranger"])),
+    ("patch", "/v1/chats/{chat}/members/{user}"): Rule(Who.OWNER, _fixed(role="reader")),
+    ("delete", "/v1/chats/{chat}/members/{user}"): Rule(Who.MANAGER),
+    ("get", "/v1/chats/{chat}/messages"): Rule(Who.READER),
+    ("post", "/v1/chats/{chat}/messages"): Rule(Who.MEMBER, _send),
+    ("get", "/v1/admin/dead-letters"): Rule(Who.ADMINISTRATOR),
+    ("get", _LETTER): Rule(Who.ADMINISTRATOR),
+    ("delete", _LETTER): Rule(Who.ADMINISTRATOR),
+    ("post", _LETTER + "/replay"): Rule(Who.ADMINISTRATOR),
+}
