@@ -239,6 +239,32 @@ async def test_publishing(start: Any) -> None:
     assert await refused == Published(0x83, "no", "id_taken")
 
 
+async def test_publishes_that_are_made_together_have_one_answer(start: Any) -> None:
+    running, peer = await start()
+    answers = running.link.publish_all(
+        [("a", "안녕".encode(), 7), ("b", b"2", None), ("a", b"3", 70_000), ("b", b"4", None)]
+    )
+    got = [await peer.next() for _ in range(4)]
+    assert [(one.topic, one.payload, one.properties) for one in got] == [
+        ("a", "안녕".encode(), {"user_property": [("mark", "7")]}),
+        ("b", b"2", {}),
+        ("a", b"3", {"user_property": [("mark", "70000")]}),
+        ("b", b"4", {}),
+    ]
+    refusal: Any = {"reason_string": "no", "user_property": [("code", "full")]}
+    peer.send(PubAck(got[2].packet_id), PubAck(got[1].packet_id, 0x97, refusal), PubAck(got[0].packet_id))
+    await asyncio.sleep(0.01)
+    assert not answers.done()
+    peer.close()
+    assert await answers == [Published(0), Published(0x97, "no", "full"), Published(0), None]
+    assert await running.link.publish_all([]) == []
+
+
+async def test_without_a_connection_nothing_of_them_is_sent() -> None:
+    link = MqttLink("127.0.0.1", 1, "svc-test", "secret", "svc-test")
+    assert await link.publish_all([("a", b"1", 1), ("a", b"2", None)]) == [None, None]
+
+
 async def test_the_brokers_window_is_kept_and_the_order_too(start: Any) -> None:
     running, peer = await start({"receive_maximum": 2})
     answers = [running.link.publish("t", str(k).encode()) for k in range(5)]
