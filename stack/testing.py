@@ -93,15 +93,25 @@ class RunningStack:
 
     def kill(self, name: str) -> int:
         """SIGKILL to one process; returns the pid that it had."""
-        pid = self.refresh()["processes"][name]
-        os.kill(pid, signal.SIGKILL)
-        return pid
+        return self._signal(name, signal.SIGKILL)
 
     def pause(self, name: str) -> int:
         """SIGSTOP to one process: it keeps its connections and answers nobody. Returns its pid, for `resume`."""
-        pid = self.refresh()["processes"][name]
-        os.kill(pid, signal.SIGSTOP)
-        return pid
+        return self._signal(name, signal.SIGSTOP)
+
+    def _signal(self, name: str, number: signal.Signals, *, patience: float = 60.0) -> int:
+        """Signal a process once it is there: one that was killed a moment ago is started again after a pause."""
+        deadline = time.monotonic() + patience
+        while True:
+            pid = self.refresh()["processes"][name]
+            try:
+                os.kill(pid, number)
+            except ProcessLookupError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+            else:
+                return pid
 
     def resume(self, pid: int) -> None:
         """SIGCONT to a process that was paused; one that has ended meanwhile needs none."""
