@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from chat.people_stores import BlockStore, ContactStore, InvitationStore, MembershipStore
 from chat.ports import (
     ChatStore,
     DeadLetterStore,
@@ -36,5 +37,9 @@ class Stores:
     grants: GrantStore
     push_tokens: PushTokenStore
     dead_letters: DeadLetterStore
+    contacts: ContactStore
+    blocks: BlockStore
+    invitations: InvitationStore
+    memberships: MembershipStore
     healthy: Callable[[], Awaitable[bool]]
     close: Callable[[], Awaitable[None]]

@@ -30,6 +30,13 @@ class PrincipalKind(StrEnum):
     SERVICE = "service"
 
 
+class Reach(StrEnum):
+    """Whom a user lets come near."""
+
+    EVERYONE = "everyone"
+    CONTACTS = "contacts"
+
+
 class Principal(msgspec.Struct, frozen=True):
     """An authenticated somebody.
 
@@ -52,6 +59,10 @@ class User(msgspec.Struct):
 
     Attributes:
         hides_seen: neither shows to others what they have seen, nor sees it of them.
+        about: a few words about themselves.
+        avatar: where their picture is, an address.
+        profile_for: who sees `about` and `avatar`.
+        reachable_by: who may open a direct chat with them, or bring them into a group.
     """
 
     id: str
@@ -61,6 +72,10 @@ class User(msgspec.Struct):
     admin: bool = False
     disabled: bool = False
     hides_seen: bool = False
+    about: str = ""
+    avatar: str | None = None
+    profile_for: Reach = Reach.EVERYONE
+    reachable_by: Reach = Reach.EVERYONE
 
 
 class Device(msgspec.Struct):
@@ -122,6 +137,9 @@ class Member(msgspec.Struct):
 
     Attributes:
         hides_seen: as the user wishes; kept here too, where it is asked for with every receipt.
+        pinned_at: since when it stands at the top of their list of chats.
+        archived_at: since when they have put it away.
+        removed_by: of one who left: who took them out; None when they went by themselves.
     """
 
     chat: str
@@ -135,6 +153,9 @@ class Member(msgspec.Struct):
     seen_n: int = 0
     muted_until: datetime | None = None
     hides_seen: bool = False
+    pinned_at: datetime | None = None
+    archived_at: datetime | None = None
+    removed_by: str | None = None
 
 
 class Receipt(msgspec.Struct):

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
-from chat.models import Member, Principal, PrincipalKind, Role
+from chat.ids import is_device
+from chat.models import ChatKind, Member, Principal, PrincipalKind, Reach, Role, User
 from chat.topics import Kind, Topic
 
 
@@ -185,3 +186,38 @@ def may_set_role(actor: Member | None, target: Member) -> bool:
     if actor is None or actor.left_at is not None or actor.role is not Role.OWNER:
         return False
     return actor.user != target.user
+
+
+def may_hand_over(actor: Member | None, target: Member) -> bool:
+    """Whether `actor` may make `target` the owner: the owner may, and a thing owns nothing."""
+    return may_set_role(actor, target) and not is_device(target.user)
+
+
+def default_role(kind: ChatKind) -> Role:
+    """What those who are brought into a chat become when nobody says otherwise: in a channel they read."""
+    return Role.READER if kind is ChatKind.CHANNEL else Role.MEMBER
+
+
+def may_come_by_link(was: Member | None) -> bool:
+    """Whether somebody may come, or ask to, by a link: not who was taken out, whom a manager has to bring back."""
+    return was is None or was.removed_by is None
+
+
+def may_reach(target: User, *, contact: bool, blocked: bool) -> bool:
+    """Whether somebody may open a direct chat with `target`, or bring them into a group.
+
+    Args:
+        contact: `target` has them among their contacts.
+        blocked: `target` has blocked them.
+    """
+    return not blocked and (target.reachable_by is Reach.EVERYONE or contact)
+
+
+def shows_profile(target: User, *, contact: bool, blocked: bool) -> bool:
+    """Whether somebody sees what `target` says about themselves, and their picture. The name is for all; `contact`, `blocked` as above."""
+    return not blocked and (target.profile_for is Reach.EVERYONE or contact)
+
+
+def may_send_blocked(type_: str) -> bool:
+    """Whether somebody may send that in a direct chat in which one has blocked the other: what takes away, and adds nothing."""
+    return type_ in ("delete", "hide")

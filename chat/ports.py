@@ -198,7 +198,7 @@ class ChatStore(Protocol):
         ...
 
     async def set_role(self, chat: str, user: str, role: Role, *, notice: Notice | None = None) -> bool:
-        """Give a present member another role. False if there is none."""
+        """Give a present member who is not the owner another role. False if there is none."""
         ...
 
     async def member(self, chat: str, user: str) -> Member | None:
@@ -312,6 +312,14 @@ class UserStore(Protocol):
 
     async def hiding(self, ids: Sequence[str]) -> set[str]:
         """Those of the ids that hide what they have seen."""
+        ...
+
+    async def get_many(self, ids: Sequence[str]) -> dict[str, User]:
+        """Those of the ids that are users, also disabled ones."""
+        ...
+
+    async def set_profile(self, user: str, changes: Mapping[str, str | None]) -> bool:
+        """Change `display_name`, `about`, `avatar`, `profile_for`, `reachable_by` (one write). False if there is no such user."""
         ...
 
 

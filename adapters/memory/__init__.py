@@ -7,9 +7,13 @@ Usage::
 
 from __future__ import annotations
 
+from adapters.memory.blocks import MemoryBlocks
 from adapters.memory.chats import MemoryChats
+from adapters.memory.contacts import MemoryContacts
 from adapters.memory.dead_letters import MemoryDeadLetters
 from adapters.memory.grants import MemoryGrants
+from adapters.memory.invitations import MemoryInvitations
+from adapters.memory.memberships import MemoryMemberships
 from adapters.memory.messages import MemoryMessages
 from adapters.memory.notices import MemoryNotices
 from adapters.memory.push_tokens import MemoryPushTokens
@@ -22,17 +26,22 @@ __all__ = ["Stores", "memory_stores"]
 
 def memory_stores() -> Stores:
     """A bundle of empty stores that live as long as the process."""
-    notices = MemoryNotices()
+    notices, invitations, users = MemoryNotices(), MemoryInvitations(), MemoryUsers()
+    chats = MemoryChats(notices)
     return Stores(
         messages=MemoryMessages(),
-        chats=MemoryChats(notices),
+        chats=chats,
         notices=notices,
         receipts=MemoryReceipts(),
-        users=MemoryUsers(),
+        users=users,
         devices=MemoryDevices(),
         grants=MemoryGrants(),
         push_tokens=MemoryPushTokens(),
         dead_letters=MemoryDeadLetters(),
+        contacts=MemoryContacts(),
+        blocks=MemoryBlocks(),
+        invitations=invitations,
+        memberships=MemoryMemberships(chats, invitations, users),
         healthy=_healthy,
         close=_close,
     )

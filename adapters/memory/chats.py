@@ -59,7 +59,7 @@ class MemoryChats:
     async def set_role(self, chat: str, user: str, role: Role, *, notice: Notice | None = None) -> bool:
         """See `ChatStore.set_role`."""
         member = self._present(chat, user)
-        if member is None:
+        if member is None or member.role is Role.OWNER:
             return False
         member.role = role
         return self._noted(notice)
@@ -104,7 +104,7 @@ class MemoryChats:
         if row is not None and row.left_at is None:
             return False
         fresh = copied(member)
-        fresh.left_at = None
+        fresh.left_at = fresh.removed_by = None
         if row is not None:
             fresh.delivered_seq, fresh.seen_seq, fresh.seen_n = row.delivered_seq, row.seen_seq, row.seen_n
         self._members[member.chat, member.user] = fresh
@@ -170,3 +170,11 @@ class MemoryChats:
     def _present(self, chat: str, user: str) -> Member | None:
         member = self._members.get((chat, user))
         return member if member is not None and member.left_at is None else None
+
+    def present(self, chat: str, user: str) -> Member | None:
+        """The present membership itself, for the stores that share these rows."""
+        return self._present(chat, user)
+
+    def rows(self, chat: str) -> list[Member]:
+        """All present memberships of a chat themselves."""
+        return [member for member in self._members.values() if member.chat == chat and member.left_at is None]

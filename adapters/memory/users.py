@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from msgspec import convert, to_builtins
 
 from adapters.memory.records import copied
 from chat.models import Device, User
@@ -39,6 +42,17 @@ class MemoryUsers:
     async def hiding(self, ids: Sequence[str]) -> set[str]:
         """See `UserStore.hiding`."""
         return {id_ for id_ in ids if id_ in self._users and self._users[id_].hides_seen}
+
+    async def get_many(self, ids: Sequence[str]) -> dict[str, User]:
+        """See `UserStore.get_many`."""
+        return {id_: copied(self._users[id_]) for id_ in ids if id_ in self._users}
+
+    async def set_profile(self, user: str, changes: Mapping[str, str | None]) -> bool:
+        """See `UserStore.set_profile`."""
+        if user not in self._users:
+            return False
+        self._users[user] = convert({**to_builtins(self._users[user], builtin_types=(datetime,)), **changes}, User)
+        return True
 
 
 class MemoryDevices:

@@ -9,10 +9,14 @@ Usage::
 
 from __future__ import annotations
 
+from adapters.mongo.blocks import MongoBlocks
 from adapters.mongo.chats import MongoChats
 from adapters.mongo.client import Database, connect, healthy
+from adapters.mongo.contacts import MongoContacts
 from adapters.mongo.dead_letters import MongoDeadLetters
 from adapters.mongo.grants import MongoGrants
+from adapters.mongo.invitations import MongoInvitations
+from adapters.mongo.memberships import MongoMemberships
 from adapters.mongo.messages import MongoMessages
 from adapters.mongo.migrations import migrate
 from adapters.mongo.notices import MongoNotices
@@ -55,6 +59,10 @@ def stores_of(db: Database) -> Stores:
         grants=MongoGrants(db),
         push_tokens=MongoPushTokens(db),
         dead_letters=MongoDeadLetters(db),
+        contacts=MongoContacts(db),
+        blocks=MongoBlocks(db),
+        invitations=MongoInvitations(db),
+        memberships=MongoMemberships(db),
         healthy=lambda: healthy(db),
         close=db.client.close,
     )

@@ -24,11 +24,14 @@ No index but `_id`: chats are found by id, through memberships.
 | `delivered_seq`, `seen_seq`, `seen_n` | int | watermarks: written with `$max` only (P6) |
 | `muted_until` | date? | |
 | `hides_seen` | bool? | as `users.hides_seen`; absent: no |
+| `pinned_at`, `archived_at` | date? | since when it stands at the top of this member's list, or is put away |
+| `removed_by` | string? | who took them out; absent while the membership lasts, and when they went by themselves |
 
 | index | for |
 |---|---|
 | unique `(chat_id, user_id)` | the members of a chat, page by page |
 | `(user_id, chat_id)` | the chats of a user |
+| `(chat_id, role, joined_at)` | who inherits when an owner leaves |
 """
 
 from __future__ import annotations
@@ -61,7 +64,10 @@ MEMBERS = "members"
 MEMBER_INDEXES = [
     IndexModel([("chat_id", ASCENDING), ("user_id", ASCENDING)], unique=True),
     IndexModel([("user_id", ASCENDING), ("chat_id", ASCENDING)]),
+    IndexModel([("chat_id", ASCENDING), ("role", ASCENDING), ("joined_at", ASCENDING)]),
 ]
+OWN_FIELDS = ("muted_until", "pinned_at", "archived_at")
+"""How a member has arranged a chat; who comes back begins without."""
 
 _PRESENT: Document = {"left_at": None}
 _A_DEVICE = re.compile(f"^{re.escape(DEVICE_PREFIX)}")
@@ -136,8 +142,8 @@ class MongoChats:
     @translate
     async def set_role(self, chat: str, user: str, role: Role, *, notice: Notice | None = None) -> bool:
         """See `ChatStore.set_role`."""
-        present = {"_id": _key(chat, user), **_PRESENT}
-        return await together(self._db, notice, _update(self._members, present, {"$set": {"role": role.value}}))
+        mere = {"_id": _key(chat, user), "role": {"$ne": Role.OWNER.value}, **_PRESENT}
+        return await together(self._db, notice, _update(self._members, mere, {"$set": {"role": role.value}}))
 
     @translate
     async def member(self, chat: str, user: str) -> Member | None:
@@ -193,15 +199,8 @@ class MongoChats:
         """See `ChatStore.add_member`."""
         document = _from_member(member)
         document.pop("left_at", None)
-        renewed: Document = {name: document[name] for name in ("role", "joined_at", "joined_seq")}
-        renewed["hides_seen"] = member.hides_seen
-        unset = {"left_at": ""}
-        if "muted_until" in document:
-            renewed["muted_until"] = document["muted_until"]
-        else:
-            unset["muted_until"] = ""
         gone = {"_id": document["_id"], "left_at": {"$ne": None}}
-        bring_back = _update(self._members, gone, {"$set": renewed, "$unset": unset})
+        bring_back = _update(self._members, gone, renewal(member))
 
         async def add(session: AsyncClientSession | None) -> bool:
             if not await bring_back(session):
@@ -305,6 +304,16 @@ def _key(chat: str, user: str) -> str:
     return f"{chat}/{user}"
 
 
+def renewal(member: Member) -> Document:
+    """The update that brings back one who left: everything anew but the watermarks."""
+    document = _from_member(member)
+    renewed: Document = {name: document[name] for name in ("role", "joined_at", "joined_seq")}
+    renewed["hides_seen"] = member.hides_seen
+    renewed |= {name: document[name] for name in OWN_FIELDS if name in document}
+    absent = {"left_at", "removed_by", *OWN_FIELDS} - set(renewed)
+    return {"$set": renewed, "$unset": dict.fromkeys(sorted(absent), "")}
+
+
 def _watermarks_of(member: Member) -> Document:
     return {"delivered_seq": member.delivered_seq, "seen_seq": member.seen_seq, "seen_n": member.seen_n}
 
@@ -356,6 +365,9 @@ def _from_member(member: Member) -> Document:
         document["muted_until"] = member.muted_until
     if member.hides_seen:
         document["hides_seen"] = True
+    for name in ("pinned_at", "archived_at", "removed_by"):
+        if (value := getattr(member, name)) is not None:
+            document[name] = value
     return document
 
 
@@ -372,4 +384,7 @@ def _to_member(document: Document) -> Member:
         seen_n=int(document["seen_n"]),
         muted_until=document.get("muted_until"),
         hides_seen=document.get("hides_seen", False),
+        pinned_at=document.get("pinned_at"),
+        archived_at=document.get("archived_at"),
+        removed_by=document.get("removed_by"),
     )

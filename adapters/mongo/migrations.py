@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 import pymongo
 from pymongo.errors import DuplicateKeyError
 
-from adapters.mongo import chats, grants, messages, push_tokens, receipts, users
+from adapters.mongo import blocks, chats, contacts, grants, invitations, messages, push_tokens, receipts, users
 from adapters.mongo.client import Database, translate
 
 COLLECTION = "schema_migrations"
@@ -70,4 +70,16 @@ async def _pins(db: Database) -> None:
     await db[messages.COLLECTION].create_indexes(messages.INDEXES)
 
 
-MIGRATIONS = (Migration(1, "first indexes", _first_indexes), Migration(2, "pinned messages", _pins))
+async def _people(db: Database) -> None:
+    await db[chats.MEMBERS].create_indexes(chats.MEMBER_INDEXES)
+    await db[contacts.COLLECTION].create_indexes(contacts.INDEXES)
+    await db[blocks.COLLECTION].create_indexes(blocks.INDEXES)
+    await db[invitations.INVITATIONS].create_indexes(invitations.INDEXES)
+    await db[invitations.REQUESTS].create_indexes(invitations.REQUEST_INDEXES)
+
+
+MIGRATIONS = (
+    Migration(1, "first indexes", _first_indexes),
+    Migration(2, "pinned messages", _pins),
+    Migration(3, "contacts, blocks, invitations, heirs", _people),
+)

@@ -1,7 +1,8 @@
 """Collections `users` and `devices`.
 
 `users`: `_id` handle · `display_name` string · `password_hash` string (argon2id) · `created_at` date · `admin` bool · `disabled` bool ·
-`hides_seen` bool? (absent: no). No index but `_id`.
+`hides_seen` bool? (absent: no) · `about` string? · `avatar` string? (an address) · `profile_for`, `reachable_by` string? (`everyone`, `contacts`;
+absent: everyone). No index but `_id`.
 
 `devices`: `_id` device id (`dev-…`) · `owner_id` string · `name` string · `secret_hash` string (SHA-256, hex) · `created_at` date ·
 `disabled` bool.
@@ -13,13 +14,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pymongo import ASCENDING, IndexModel
 from pymongo.errors import DuplicateKeyError
 
 from adapters.mongo.client import Database, Document, fetch, translate
-from chat.models import Device, User
+from chat.models import Device, Reach, User
 
 USERS = "users"
 DEVICES = "devices"
@@ -45,6 +46,7 @@ class MongoUsers:
                     "admin": user.admin,
                     "disabled": user.disabled,
                     "hides_seen": user.hides_seen,
+                    **_profile_of(user),
                 }
             )
         except DuplicateKeyError:
@@ -55,17 +57,21 @@ class MongoUsers:
     async def get(self, user: str) -> User | None:
         """See `UserStore.get`."""
         document = await self._users.find_one({"_id": user})
-        if document is None:
-            return None
-        return User(
-            id=document["_id"],
-            display_name=document["display_name"],
-            password_hash=document["password_hash"],
-            created_at=document["created_at"],
-            admin=document["admin"],
-            disabled=document["disabled"],
-            hides_seen=document.get("hides_seen", False),
-        )
+        return None if document is None else _to_user(document)
+
+    @translate
+    async def get_many(self, ids: Sequence[str]) -> dict[str, User]:
+        """See `UserStore.get_many`."""
+        if not ids:
+            return {}
+        return {row["_id"]: _to_user(row) for row in await fetch(self._users, {"_id": {"$in": list(ids)}})}
+
+    @translate
+    async def set_profile(self, user: str, changes: Mapping[str, str | None]) -> bool:
+        """See `UserStore.set_profile`."""
+        if not changes:
+            return await self._users.find_one({"_id": user}, {"_id": 1}) is not None
+        return bool((await self._users.update_one({"_id": user}, {"$set": dict(changes)})).matched_count)
 
     @translate
     async def set_hides_seen(self, user: str, *, hides: bool) -> bool:
@@ -133,6 +139,32 @@ class MongoDevices:
         """See `DeviceStore.owned_by`; by id."""
         documents = await fetch(self._devices, {"owner_id": owner}, sort=[("_id", ASCENDING)])
         return [_to_device(document) for document in documents]
+
+
+def _profile_of(user: User) -> Document:
+    """What a user may leave out."""
+    return {
+        "about": user.about,
+        "avatar": user.avatar,
+        "profile_for": user.profile_for.value,
+        "reachable_by": user.reachable_by.value,
+    }
+
+
+def _to_user(document: Document) -> User:
+    return User(
+        id=document["_id"],
+        display_name=document["display_name"],
+        password_hash=document["password_hash"],
+        created_at=document["created_at"],
+        admin=document["admin"],
+        disabled=document["disabled"],
+        hides_seen=document.get("hides_seen", False),
+        about=document.get("about", ""),
+        avatar=document.get("avatar"),
+        profile_for=Reach(document.get("profile_for", Reach.EVERYONE)),
+        reachable_by=Reach(document.get("reachable_by", Reach.EVERYONE)),
+    )
 
 
 def _to_device(document: Document) -> Device:
