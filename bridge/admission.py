@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from bridge.decode import Draft
 from bridge.members import Members, Roster
 from chat.errors import Forbidden, NotFound, PabalError
+from chat.permissions import may_send_blocked
 
 
 class Admission:
@@ -44,4 +45,7 @@ def refusal(draft: Draft, rosters: dict[str, Roster]) -> PabalError | None:
         return None  # of one of our services: the broker lets nobody else speak for them
     if not roster.may_write(draft.arrival.sender):
         return Forbidden("only present members with the right to write may send to a chat", code="not_a_writer")
+    if roster.blocked and not may_send_blocked(draft.send.type):
+        # One answer for both, so that nobody is told who has blocked whom. A cached yes is final: no look-up per refused message.
+        return Forbidden("one of you has blocked the other", code="blocked")
     return None

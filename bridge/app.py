@@ -90,7 +90,7 @@ class Bridge:
         self._store_well = True
         messages, chats = stores.messages, stores.chats
         metrics = Metrics(registry)
-        self.members = Members(chats)
+        self.members = Members(chats, stores.blocks)
         self._recent = Recent()
         order = Order(messages, chats, taken_up=self._taken_up)
         rejects = Rejects(link, metrics)

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from chat.envelopes import Invalidation
-from chat.ids import is_device
+from chat.ids import is_device, is_direct_chat
 from chat.models import Member, Role
+from chat.people_stores import BlockStore
 from chat.permissions import WRITERS
 from chat.ports import ChatStore, Invalidations
 from chat.watermarks import Watermark
@@ -33,18 +34,20 @@ class Roster:
     Args:
         members: as stored.
         loaded_at: seconds of the cache's clock.
+        blocked: of a direct chat: one of the two has blocked the other.
 
     Attributes:
         people: those who are not devices: they read, so they count for receipts and pushes.
     """
 
-    __slots__ = ("_members", "_writers", "loaded_at", "people")
+    __slots__ = ("_members", "_writers", "blocked", "loaded_at", "people")
 
-    def __init__(self, members: Iterable[Member], loaded_at: float) -> None:
+    def __init__(self, members: Iterable[Member], loaded_at: float, *, blocked: bool = False) -> None:
         self._members = {member.user: member for member in members}
         self._writers = {user for user, member in self._members.items() if member.role in WRITERS}
         self.people = [user for user in self._members if not is_device(user)]
         self.loaded_at = loaded_at
+        self.blocked = blocked
 
     def __len__(self) -> int:
         return len(self._members)
@@ -87,12 +90,14 @@ class Members:
 
     Args:
         chats: where they are loaded from.
+        blocks: who has blocked whom, for direct chats.
         clock: seconds that only rise.
     """
 
     def __init__(
         self,
         chats: ChatStore,
+        blocks: BlockStore,
         *,
         max_chats: int = MAX_CHATS,
         max_members: int = MAX_MEMBERS,
@@ -100,6 +105,7 @@ class Members:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._chats = chats
+        self._blocks = blocks
         self._max_chats = max_chats
         self._max_members = max_members
         self._lifetime = lifetime
@@ -164,7 +170,8 @@ class Members:
             for start in range(0, len(existing), _TOGETHER):
                 some = existing[start : start + _TOGETHER]
                 members = await self._chats.members_by_chat(some)
-                found.update({chat: Roster(members.get(chat, ()), now) for chat in some})
+                blocked = await self._blocked(members)
+                found.update({chat: Roster(members.get(chat, ()), now, blocked=chat in blocked) for chat in some})
             for chat, roster in found.items():
                 if self._loading.get(chat) is token:
                     self._keep(chat, roster)
@@ -173,6 +180,18 @@ class Members:
                 if self._loading.get(chat) is token:
                     del self._loading[chat]
         return found
+
+    async def _blocked(self, chats: Mapping[str, Sequence[Member]]) -> set[str]:
+        """The direct chats in which one has blocked the other: one query for all of them, none where there is no direct chat."""
+        pairs = {
+            (one.user, other.user): chat
+            for chat, members in chats.items()
+            if is_direct_chat(chat)
+            for one in members
+            for other in members
+            if one is not other
+        }
+        return {pairs[pair] for pair in await self._blocks.among(list(pairs))} if pairs else set()
 
     def _keep(self, chat: str, roster: Roster) -> None:
         self._forget(chat)

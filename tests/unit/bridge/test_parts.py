@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from adapters.memory import memory_stores
+from adapters.memory.blocks import MemoryBlocks
 from adapters.memory.presence import MemoryPresence
 from bridge.claims import Claims
 from bridge.dead_letters import DeadLetters
@@ -151,7 +152,7 @@ async def test_rosters_are_cached_invalidated_and_bounded() -> None:
     chats = await some_chats()
     loads = counting(chats)
     now = 0.0
-    members = Members(chats, max_chats=2, clock=lambda: now)
+    members = Members(chats, MemoryBlocks(), max_chats=2, clock=lambda: now)
     assert set(await members.rosters(["c1", "c2", "nowhere"])) == {"c1", "c2"}
     await members.rosters(["c1", "c2"])
     assert loads == ["c1", "c2"]
@@ -174,7 +175,7 @@ async def test_rosters_are_cached_invalidated_and_bounded() -> None:
 @pytest.mark.parametrize("message", [Invalidation("member", chat="c1", user="user2"), None])
 async def test_a_roster_that_was_read_before_a_change_is_not_kept(message: Invalidation | None) -> None:
     chats = await some_chats()
-    members = Members(chats)
+    members = Members(chats, MemoryBlocks())
     real = chats.members_by_chat
 
     async def slow(some: Sequence[str]) -> Any:
