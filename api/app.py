@@ -25,11 +25,14 @@ from adapters.valkey.connection import unavailable
 from api import errors, openapi
 from api.auth.endpoints import router as auth
 from api.auth.passwords import Passwords
+from api.blocks.endpoints import router as blocks
 from api.chats.endpoints import router as chats
+from api.contacts.endpoints import router as contacts
 from api.dead_letters.endpoints import router as dead_letters
 from api.deps import Parts
 from api.devices.endpoints import router as devices
 from api.health.endpoints import router as health
+from api.invitations.endpoints import router as invitations
 from api.limits import Limits, Rule
 from api.me.endpoints import router as me
 from api.members.announce import Announcer, keep_sweeping
@@ -51,6 +54,9 @@ ROUTERS: tuple[APIRouter, ...] = (
     users,
     chats,
     members,
+    contacts,
+    blocks,
+    invitations,
     messages,
     sync,
     devices,

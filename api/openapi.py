@@ -9,7 +9,9 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from api.auth.schemas import ACCOUNT_EXAMPLE, TOKENS_EXAMPLE, Account, Tokens
+from api.blocks.schemas import BLOCKS_EXAMPLE, BlockPage
 from api.chats.schemas import CHAT_EXAMPLE, CHATS_EXAMPLE, ChatPage, ChatView
+from api.contacts.schemas import CONTACT_EXAMPLE, CONTACTS_EXAMPLE, ContactPage, ContactView
 from api.dead_letters.schemas import (
     LETTER_EXAMPLE,
     LETTERS_EXAMPLE,
@@ -20,6 +22,22 @@ from api.dead_letters.schemas import (
 )
 from api.devices.schemas import CREDENTIALS_EXAMPLE, DEVICES_EXAMPLE, DeviceCredentials, DeviceList
 from api.errors import Problem, problems_of_a_body
+from api.invitations.schemas import (
+    LINK_EXAMPLE,
+    LINKS_EXAMPLE,
+    NEW_LINK_EXAMPLE,
+    PREVIEW_EXAMPLE,
+    REQUESTS_EXAMPLE,
+    WAITING_EXAMPLE,
+    WAITING_LIST_EXAMPLE,
+    LinkList,
+    LinkView,
+    NewLinkView,
+    Preview,
+    RequestPage,
+    Waiting,
+    WaitingList,
+)
 from api.members.schemas import MEMBERS_EXAMPLE, MemberPage
 from api.messages.schemas import EVENT_EXAMPLE, HISTORY_EXAMPLE, PINS_EXAMPLE, SEND_EXAMPLE, HistoryPage, Pins
 from api.sync.schemas import RESET_EXAMPLE, SYNC_EXAMPLE, SYNC_PAGE_EXAMPLE, SyncAnswer
@@ -47,6 +65,16 @@ EXAMPLES: dict[type[msgspec.Struct], dict[str, Any]] = {
     SyncAnswer: SYNC_EXAMPLE,
     SyncPage: SYNC_PAGE_EXAMPLE,
     Tokens: TOKENS_EXAMPLE,
+    BlockPage: BLOCKS_EXAMPLE,
+    ContactPage: CONTACTS_EXAMPLE,
+    ContactView: CONTACT_EXAMPLE,
+    LinkList: LINKS_EXAMPLE,
+    LinkView: LINK_EXAMPLE,
+    NewLinkView: NEW_LINK_EXAMPLE,
+    Preview: PREVIEW_EXAMPLE,
+    RequestPage: REQUESTS_EXAMPLE,
+    Waiting: WAITING_EXAMPLE,
+    WaitingList: WAITING_LIST_EXAMPLE,
 }
 """What routes answer and read, each with an example."""
 

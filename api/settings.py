@@ -43,11 +43,19 @@ class Settings(BaseSettings):
     """As PABAL_BRIDGE_MAX_SEND_BYTES: the bridge decides, the api only answers sooner."""
     api_max_requests: int = Field(default=512, ge=1)
     """Requests under way at once; more are answered 503 with Retry-After instead of waiting in memory."""
-    api_max_members: int = Field(default=1000, ge=2)
+    api_max_members: int = Field(default=5000, ge=2)
     api_max_devices: int = Field(default=100, ge=1)
     """Devices of one user."""
     api_max_push_tokens: int = Field(default=50, ge=1)
     """Push tokens of one user; the one that was used longest ago makes room."""
+    api_max_contacts: int = Field(default=5000, ge=1)
+    """Contacts of one user."""
+    api_max_blocks: int = Field(default=5000, ge=1)
+    """People whom one user blocks."""
+    api_max_links: int = Field(default=50, ge=1)
+    """Links into one chat that are good at the same time."""
+    api_max_join_requests: int = Field(default=1000, ge=1)
+    """People who wait to be let into one chat."""
     api_send_timeout: float = Field(default=10.0, gt=0)
     """Seconds that a REST send waits for the bridge."""
 

@@ -35,6 +35,10 @@ class Account(msgspec.Struct):
     admin: bool
     created_at: datetime
     hides_seen: bool
+    about: str
+    avatar: str | None
+    profile_for: str
+    reachable_by: str
 
 
 class Tokens(msgspec.Struct):
@@ -53,6 +57,10 @@ ACCOUNT_EXAMPLE = {
     "admin": False,
     "created_at": "2026-05-04T03:02:01.123000Z",
     "hides_seen": False,
+    "about": "산에 있어요 ⛰️",
+    "avatar": None,
+    "profile_for": "everyone",
+    "reachable_by": "contacts",
 }
 TOKENS_EXAMPLE = {
     "access_token": "eyJhbGciOi…",

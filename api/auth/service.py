@@ -144,6 +144,10 @@ def account(user: User) -> Account:
         admin=user.admin,
         created_at=user.created_at,
         hides_seen=user.hides_seen,
+        about=user.about,
+        avatar=user.avatar,
+        profile_for=user.profile_for.value,
+        reachable_by=user.reachable_by.value,
     )
 
 

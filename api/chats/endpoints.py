@@ -7,27 +7,29 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Response
 
 from api.answers import answer, returns
-from api.chats.schemas import ChatPage, ChatsQuery, ChatView, NewChat, NewTitle
+from api.chats.schemas import Arrangement, ChatPage, ChatsQuery, ChatView, NewChat, NewTitle
 from api.chats.service import ChatService
 from api.deps import Caller, PartsDep
 from api.errors import problems
 from api.members.announce import Announcer
-from api.members.service import People
+from api.users.endpoints import PeopleDep
 
 router = APIRouter(tags=["chats"])
 
 
-def _service(parts: PartsDep) -> ChatService:
+def chat_service(parts: PartsDep, people: PeopleDep) -> ChatService:
+    """On the stores of this process."""
     return ChatService(
         chats=parts.stores.chats,
+        memberships=parts.stores.memberships,
         messages=parts.stores.messages,
-        people=People(parts.stores.users, parts.stores.devices),
+        people=people,
         announcer=Announcer(parts.invalidations, parts.link, parts.stores.notices),
         max_members=parts.settings.api_max_members,
     )
 
 
-Service = Annotated[ChatService, Depends(_service)]
+Service = Annotated[ChatService, Depends(chat_service)]
 
 
 @router.post(
@@ -37,11 +39,14 @@ Service = Annotated[ChatService, Depends(_service)]
     responses={
         **returns(ChatView, "The new chat", status=201),
         **returns(ChatView, "The direct chat that the two have already"),
-        **problems(401, 404, 409, 413),
+        **problems(401, 403, 404, 409, 413),
     },
 )
 async def create(wish: NewChat, caller: Caller, service: Service) -> Response:
-    """A pair has one direct chat: opening it again answers 200 with the same. Codes: `unknown_user`, `one_peer`, `no_title`, `too_many_members`."""
+    """A pair has one direct chat: opening it again answers 200 with the same. In a channel only the owner, and whom they let, write.
+
+    Codes: `unknown_user`, `not_reachable`, `one_peer`, `no_title`, `too_many_members`.
+    """
     view, created = await service.create(wish, caller=caller)
     return answer(view, status=201 if created else 200)
 
@@ -49,7 +54,10 @@ async def create(wish: NewChat, caller: Caller, service: Service) -> Response:
 @router.get(
     "/v1/chats",
     summary="My chats",
-    responses={**returns(ChatPage, "Chats, the most lately active first"), **problems(401)},
+    responses={
+        **returns(ChatPage, "Chats, those that I have pinned first, then the most lately active"),
+        **problems(401),
+    },
 )
 async def chats(query: Annotated[ChatsQuery, Query()], caller: Caller, service: Service) -> Response:
     """With unread counts and last messages. Code: `invalid_cursor`."""
@@ -74,3 +82,13 @@ async def chat(chat: str, caller: Caller, service: Service) -> Response:
 async def rename(chat: str, wish: NewTitle, caller: Caller, service: Service) -> Response:
     """Who manages it does. Codes: `unknown_chat`, `no_title`, `not_a_manager`."""
     return answer(await service.rename(chat, wish.title, caller=caller))
+
+
+@router.patch(
+    "/v1/chats/{chat}/arrangement",
+    summary="Mute, pin or archive a chat",
+    responses={**returns(ChatView, "The chat"), **problems(401, 404, 422)},
+)
+async def arrange(chat: str, wish: Arrangement, caller: Caller, service: Service) -> Response:
+    """For me alone, on all of my devices. What is left out stays. Code: `unknown_chat`."""
+    return answer(await service.arrange(chat, wish, caller=caller))

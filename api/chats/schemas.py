@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
 
+from api.changes import Changes
+from api.clock import now
 from api.members.schemas import Ids
 from api.pagination import MAX_CURSOR
 from chat.envelopes import Event
@@ -18,7 +20,7 @@ class NewChat(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    kind: Literal["direct", "group"]
+    kind: Literal["direct", "group", "channel"]
     title: str | None = Field(default=None, min_length=1, max_length=128, examples=["주말 등산"])
     members: Annotated[Ids, Field(max_length=500)] = []
 
@@ -31,6 +33,29 @@ class NewTitle(BaseModel):
     title: str | None = Field(min_length=1, max_length=128, examples=["주말 등산"], description="null takes it away")
 
 
+MAX_MUTE = timedelta(days=36_500)
+"""For good, as far as people go; every muting has an end."""
+
+
+class Arrangement(Changes):
+    """`PATCH /v1/chats/{chat}/arrangement`: what is to be changed; what is left out stays."""
+
+    muted_until: AwareDatetime | None = Field(
+        default=None,
+        examples=["2026-05-05T07:00:00Z"],
+        description="no pushes until then (at most 100 years from now); null: not muted",
+    )
+    pinned: bool = Field(default=False, description="stands at the top of the list")
+    archived: bool = Field(default=False, description="is put away")
+
+    @field_validator("muted_until")
+    @classmethod
+    def _has_an_end(cls, value: datetime | None) -> datetime | None:
+        if value is not None and value > now() + MAX_MUTE:
+            raise ValueError("at most 100 years from now")
+        return value
+
+
 class ChatsQuery(BaseModel):
     """`GET /v1/chats`."""
 
@@ -38,6 +63,7 @@ class ChatsQuery(BaseModel):
 
     cursor: str | None = Field(default=None, max_length=MAX_CURSOR, description="the `next` of the page before")
     limit: int = Field(default=50, ge=1, le=200)
+    archived: bool | None = Field(default=None, description="only those that I have put away, or only the others")
 
 
 class ChatView(msgspec.Struct):
@@ -50,6 +76,8 @@ class ChatView(msgspec.Struct):
         delivered_seq, seen_seq: my watermarks.
         unread: messages that I have not seen.
         last_message: the newest message, as on `chats/{chat}/messages`.
+        muted_until: until then I get no pushes of it; null when I do.
+        pinned, archived: as I have arranged it.
     """
 
     id: str
@@ -64,10 +92,13 @@ class ChatView(msgspec.Struct):
     seen_seq: int
     unread: int
     last_message: Event | None
+    muted_until: datetime | None
+    pinned: bool
+    archived: bool
 
 
 class ChatPage(msgspec.Struct):
-    """Chats, the most lately active first. `next`: pass it as `cursor` for more; null at the end."""
+    """Chats, those that I have pinned first, then the most lately active. `next`: pass it as `cursor` for more; null at the end."""
 
     items: list[ChatView]
     next: str | None
@@ -96,5 +127,8 @@ CHAT_EXAMPLE = {
         "at": "2026-05-04T03:12:01.123000Z",
         "body": {"text": "안녕하세요"},
     },
+    "muted_until": None,
+    "pinned": True,
+    "archived": False,
 }
 CHATS_EXAMPLE = {"items": [CHAT_EXAMPLE], "next": None}

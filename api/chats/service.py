@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from api.access import present_member, unknown_chat
-from api.chats.schemas import ChatPage, ChatsQuery, ChatView, NewChat
+from api.chats.schemas import Arrangement, ChatPage, ChatsQuery, ChatView, NewChat
 from api.clock import now
 from api.members.announce import Announcer, notice
-from api.members.service import People
 from api.pagination import invalid_cursor, pack, unpack
+from api.users.people import People
 from chat import permissions, views
 from chat.envelopes import Event, System
 from chat.errors import BadInput, Conflict, Forbidden
 from chat.ids import direct_chat_id, new_chat_id
 from chat.models import Chat, ChatKind, Head, Member, Principal, Role
+from chat.people import Place
+from chat.people_stores import MembershipStore
 from chat.ports import ChatStore, MessageStore
 from chat.watermarks import unread
 
@@ -26,6 +29,7 @@ class ChatService:
     """The decisions of `/v1/chats`."""
 
     chats: ChatStore
+    memberships: MembershipStore
     messages: MessageStore
     people: People
     announcer: Announcer
@@ -40,6 +44,7 @@ class ChatService:
         Raises:
             BadInput: `one_peer` or `no_title` for direct chats.
             NotFound: `unknown_user`.
+            Forbidden: `not_reachable`.
             Conflict: `too_many_members`.
         """
         others = [id_ for id_ in dict.fromkeys(wish.members) if id_ != caller.id]
@@ -49,7 +54,7 @@ class ChatService:
             raise BadInput("a direct chat has no title: each of the two sees the other's name", code="no_title")
         if len(others) >= self.max_members:
             raise Conflict(f"a chat has at most {self.max_members} members", code="too_many_members")
-        await self.people.check(others, caller=caller.id)
+        await self.people.check(others, caller=caller.id, reach=not await self._have(wish, caller.id, others))
         hiding = await self.people.users.hiding([caller.id, *others])
         chat, members = _draft(wish, caller.id, others)
         for member in members:
@@ -59,6 +64,10 @@ class ChatService:
             await self.announcer.changed(chat.id, [caller.id, *others])
             await self.announcer.invite(chat, others, by=caller.id)
         return await self.get(chat.id, caller=caller), created
+
+    async def _have(self, wish: NewChat, caller: str, others: Sequence[str]) -> bool:
+        """Whether it is a direct chat that the pair has already: to look into it, nobody has to be reached."""
+        return wish.kind == "direct" and await self.chats.member(direct_chat_id(caller, others[0]), caller) is not None
 
     async def get(self, chat: str, *, caller: Principal) -> ChatView:
         """One chat of the caller's.
@@ -94,8 +103,28 @@ class ChatService:
             await self.announcer.told(chat_id)
         return await self.get(chat_id, caller=caller)
 
+    async def arrange(self, chat: str, wish: Arrangement, *, caller: Principal) -> ChatView:
+        """Mute, pin or archive a chat, for the caller alone: one write of their membership.
+
+        Raises:
+            NotFound: `unknown_chat`.
+        """
+        moment, named = now(), wish.model_fields_set
+        changes: dict[str, datetime | None] = {}
+        if "muted_until" in named:
+            past = wish.muted_until is None or wish.muted_until <= moment
+            changes["muted_until"] = None if past else wish.muted_until
+        if "pinned" in named:
+            changes["pinned_at"] = moment if wish.pinned else None
+        if "archived" in named:
+            changes["archived_at"] = moment if wish.archived else None
+        await present_member(self.chats, chat, caller)
+        if not await self.memberships.arrange(chat, caller.id, changes):
+            raise unknown_chat()
+        return await self.get(chat, caller=caller)
+
     async def page(self, query: ChatsQuery, *, caller: Principal) -> ChatPage:
-        """The caller's chats, the most lately active first.
+        """The caller's chats, the pinned ones first, then the most lately active.
 
         A chat in which something happens between two pages moves to the front: it is then on neither of the later ones, and
         first when the list is read anew.
@@ -104,64 +133,65 @@ class ChatService:
             BadInput: `invalid_cursor`.
         """
         start = _position_of(query.cursor) if query.cursor is not None else None
-        memberships = {member.chat: member for member in await self.chats.memberships(caller.id)}
-        chats = await self.chats.get_many(list(memberships))
-        order = sorted(chats.values(), key=_position, reverse=True)
+        places = await self.memberships.places(caller.id)
+        if query.archived is not None:
+            places = [place for place in places if (place.archived_at is not None) == query.archived]
+        order = sorted(map(_position, places), reverse=True)
         if start is not None:
-            order = [chat for chat in order if _position(chat) < start]
+            order = [position for position in order if position < start]
         shown = order[: query.limit]
-        views = await self._views([memberships[chat.id] for chat in shown], chats)
-        return ChatPage(items=views, next=pack(*_position(shown[-1])) if len(order) > query.limit else None)
+        ids = [chat for _, _, chat in shown]
+        rows, chats = await asyncio.gather(self.memberships.of_user(caller.id, ids), self.chats.get_many(ids))
+        views = await self._views([rows[chat] for chat in ids if chat in rows], chats)
+        return ChatPage(items=views, next=pack(*shown[-1]) if len(order) > query.limit else None)
 
     async def _views(self, members: Sequence[Member], chats: dict[str, Chat]) -> list[ChatView]:
         """What each of one user's memberships looks like, in their order; counts come from the events, never from a cache."""
         rows = [(member, chats[member.chat]) for member in members if member.chat in chats]
         ids = [chat.id for _, chat in rows]
-        heads, latest, peers = await asyncio.gather(
+        heads, latest, pairs = await asyncio.gather(
             self.messages.heads(ids),
             self.messages.latest(ids),
-            asyncio.gather(*(self._peer(member, chat) for member, chat in rows)),
+            self.memberships.pairs([chat.id for _, chat in rows if chat.kind is ChatKind.DIRECT]),
         )
         return [
-            _view(member, chat, heads.get(chat.id, Head()), latest.get(chat.id), peer)
-            for (member, chat), peer in zip(rows, peers, strict=True)
+            _view(member, chat, heads.get(chat.id, Head()), latest.get(chat.id), pairs.get(chat.id, ()))
+            for member, chat in rows
         ]
-
-    async def _peer(self, member: Member, chat: Chat) -> str | None:
-        if chat.kind is not ChatKind.DIRECT:
-            return None
-        both = await self.chats.members(chat.id, limit=2)
-        return next((other.user for other in both if other.user != member.user), None)
 
 
 def _draft(wish: NewChat, creator: str, others: Sequence[str]) -> tuple[Chat, list[Member]]:
     """The records of a new chat. In a direct chat both are plain members: neither manages the other."""
     moment = now()
-    direct = wish.kind == "direct"
+    kind = ChatKind(wish.kind)
+    direct = kind is ChatKind.DIRECT
     chat = Chat(
         id=direct_chat_id(creator, others[0]) if direct else new_chat_id(),
-        kind=ChatKind(wish.kind),
+        kind=kind,
         created_at=moment,
         created_by=creator,
         title=wish.title,
     )
     first = Member(chat=chat.id, user=creator, role=Role.MEMBER if direct else Role.OWNER, joined_at=moment)
-    return chat, [first, *(Member(chat=chat.id, user=other, role=Role.MEMBER, joined_at=moment) for other in others)]
+    return chat, [
+        first,
+        *(Member(chat=chat.id, user=other, role=permissions.default_role(kind), joined_at=moment) for other in others),
+    ]
 
 
-def _position(chat: Chat) -> tuple[int, str]:
-    """Where a chat stands in the list: its last activity in Unix milliseconds; the id decides between equals."""
-    return int((chat.last_at or chat.created_at).timestamp() * 1000), chat.id
+def _position(place: Place) -> tuple[int, int, str]:
+    """Where a chat stands in the list: pinned or not, its last activity in Unix milliseconds; the id decides between equals."""
+    return int(place.pinned_at is not None), int(place.active_at.timestamp() * 1000), place.chat
 
 
-def _position_of(cursor: str) -> tuple[int, str]:
-    stamp, chat = unpack(cursor, 2)
-    if not stamp.isdecimal():
+def _position_of(cursor: str) -> tuple[int, int, str]:
+    pinned, stamp, chat = unpack(cursor, 3)
+    if not (pinned in ("0", "1") and stamp.isdecimal()):
         raise invalid_cursor()
-    return int(stamp), chat
+    return int(pinned), int(stamp), chat
 
 
-def _view(member: Member, chat: Chat, head: Head, last: Event | None, peer: str | None) -> ChatView:
+def _view(member: Member, chat: Chat, head: Head, last: Event | None, pair: Sequence[str]) -> ChatView:
     seen = Head(member.seen_seq, member.seen_n)
     if last is not None and last.sender == member.user and last.seq > seen.seq:
         seen = Head(
@@ -174,10 +204,13 @@ def _view(member: Member, chat: Chat, head: Head, last: Event | None, peer: str 
         created_at=chat.created_at,
         created_by=chat.created_by,
         role=member.role.value,
-        peer=peer,
+        peer=next((user for user in pair if user != member.user), None),
         last_seq=head.seq,
         delivered_seq=max(member.delivered_seq, seen.seq),
         seen_seq=seen.seq,
         unread=unread(last_n=head.n, seen_n=seen.n),
         last_message=None if last is None else views.seen_by(last, member.user),
+        muted_until=member.muted_until if member.muted_until is not None and member.muted_until > now() else None,
+        pinned=member.pinned_at is not None,
+        archived=member.archived_at is not None,
     )

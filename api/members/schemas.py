@@ -26,8 +26,9 @@ class NewMembers(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     members: Annotated[Ids, Field(min_length=1, max_length=100)]
-    role: Literal["admin", "member", "reader"] = Field(
-        default="member", description="`admin` only the owner can give; `reader` may not write"
+    role: Literal["admin", "member", "reader"] | None = Field(
+        default=None,
+        description="`admin` only the owner can give; `reader` may not write; left out: `member`, in a channel `reader`",
     )
 
 
@@ -37,6 +38,14 @@ class NewRole(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     role: Literal["admin", "member", "reader"]
+
+
+class NewOwner(BaseModel):
+    """`PUT /v1/chats/{chat}/owner`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    user: str = Field(max_length=64, examples=["bada"])
 
 
 class MembersQuery(BaseModel):

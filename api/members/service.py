@@ -1,13 +1,12 @@
-"""Who is in a chat: looking, adding, removing.
+"""Who is in a chat: looking, adding, removing, and who owns it.
 
 Managers (`owner`, `admin`) add and remove, everybody may leave, nobody removes the owner, and a direct chat keeps its two members.
-The rules are `chat.permissions`.
+An owner who leaves is inherited from. The rules are `chat.permissions`; each change is one write, or one transaction of the store.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from msgspec.structs import replace
@@ -16,37 +15,14 @@ from api.access import present_member, unknown_chat
 from api.clock import now
 from api.members.announce import Announcer, notice
 from api.members.schemas import MemberPage, MembersQuery, NewMembers, view
+from api.users.people import People
 from chat import permissions, privacy
 from chat.envelopes import System
-from chat.errors import Conflict, Forbidden, NotFound
-from chat.ids import is_device, is_principal, is_service
-from chat.models import Chat, ChatKind, Member, Notice, Principal, Role
-from chat.ports import ChatStore, DeviceStore, MessageStore, UserStore
-
-
-@dataclass(frozen=True, slots=True)
-class People:
-    """Finds out whether ids may be brought into a chat."""
-
-    users: UserStore
-    devices: DeviceStore
-
-    async def check(self, ids: Sequence[str], *, caller: str) -> None:
-        """Every id is a user who is not disabled, or a device of the caller's.
-
-        Raises:
-            NotFound: `unknown_user`; a device of somebody else gets the same answer as one that does not exist.
-        """
-        people = [id_ for id_ in ids if not is_device(id_) and not is_service(id_) and is_principal(id_)]
-        things = [id_ for id_ in ids if is_device(id_) and is_principal(id_)]
-        known = await self.users.existing(people) if people else set()
-        for device in await asyncio.gather(*(self.devices.get(thing) for thing in things)):
-            if device is not None and device.owner == caller and not device.disabled:
-                known.add(device.id)
-        missing = [id_ for id_ in ids if id_ not in known]
-        if missing:
-            shown = ", ".join(repr(id_) for id_ in missing[:5])
-            raise NotFound(f"no such user, or device of yours: {shown}", code="unknown_user")
+from chat.errors import Forbidden, NotFound
+from chat.ids import is_principal
+from chat.models import Chat, ChatKind, Member, Principal, Role
+from chat.people_stores import MembershipStore
+from chat.ports import ChatStore, MessageStore
 
 
 def unknown_member() -> NotFound:
@@ -59,6 +35,7 @@ class MemberService:
     """The decisions of `/v1/chats/{chat}/members`."""
 
     chats: ChatStore
+    memberships: MembershipStore
     messages: MessageStore
     people: People
     announcer: Announcer
@@ -83,32 +60,41 @@ class MemberService:
 
         Raises:
             NotFound: `unknown_chat`, `unknown_user`.
-            Forbidden: `fixed_members`, `not_a_manager`.
+            Forbidden: `fixed_members`, `not_a_manager`, `not_reachable`.
             Conflict: `too_many_members`.
         """
         actor = await present_member(self.chats, chat_id, caller)
-        chat = await self._group(chat_id)
+        chat = await self.group(chat_id)
         if not permissions.may_manage_members(actor):
             raise Forbidden("only the owner and admins of a chat add members", code="not_a_manager")
-        if wish.role == Role.ADMIN.value and actor.role is not Role.OWNER:
+        role = permissions.default_role(chat.kind) if wish.role is None else Role(wish.role)
+        if role is Role.ADMIN and actor.role is not Role.OWNER:
             raise Forbidden("only the owner makes admins", code="not_a_manager")
         ids = list(dict.fromkeys(wish.members))
-        await self.people.check(ids, caller=caller.id)
-        present = {member.user for member in await self.chats.members(chat_id, limit=self.max_members)}
-        if len(present.union(ids)) > self.max_members:
-            raise Conflict(f"a chat has at most {self.max_members} members", code="too_many_members")
-        joined = notice(chat_id, System("joined", caller.id, role=wish.role), open_=True)
-        added = [id_ for id_ in ids if id_ not in present and await self._add(chat_id, id_, Role(wish.role), joined)]
+        rows = await self.memberships.among(chat_id, [id_ for id_ in ids if is_principal(id_)])
+        others = [id_ for id_ in ids if id_ not in rows]
+        await self.people.check(others, caller=caller.id)
+        added: list[str] = []
+        if others:
+            fresh = await self.newcomers(chat_id, others, role)
+            added = await self.memberships.join(fresh, most=self.max_members)
+            rows = await self.memberships.among(chat_id, ids)
         if added:
-            await self.announcer.changed(chat_id, added)
-            await self.announcer.invite(chat, added, by=caller.id)
-            await self.announcer.told(chat_id, joined)
-        rows = [
-            row for row in await asyncio.gather(*(self.chats.member(chat_id, id_) for id_ in ids)) if row is not None
-        ]
-        return MemberPage(
-            items=[view(row) for row in privacy.shown_to(caller.id, [actor, *rows])[1:]], next=None
-        ), bool(added)
+            await self.told_joined(chat, added, role, by=caller.id)
+        shown = privacy.shown_to(caller.id, [actor, *(rows[id_] for id_ in ids if id_ in rows)])[1:]
+        return MemberPage(items=[view(row) for row in shown], next=None), bool(added)
+
+    async def newcomers(self, chat: str, users: list[str], role: Role) -> list[Member]:
+        """The rows of those who join: nothing is unread to them, and the history before changes no watermark of theirs."""
+        head, hiding = await asyncio.gather(self.messages.head(chat), self.people.users.hiding(users))
+        first = Member(chat, "", role, now(), head.seq, None, head.seq, head.seq, head.n)
+        return [replace(first, user=user, hides_seen=user in hiding) for user in users]
+
+    async def told_joined(self, chat: Chat, users: list[str], role: Role, *, by: str) -> None:
+        """Tell everybody whom it concerns that these are in the chat now."""
+        await self.announcer.changed(chat.id, users)
+        await self.announcer.invite(chat, [user for user in users if user != by], by=by)
+        await self.announcer.tell(chat.id, System("joined", by, users, role=role.value))
 
     async def remove(self, chat_id: str, user: str, *, caller: Principal) -> None:
         """Take a member out, or leave.
@@ -116,18 +102,51 @@ class MemberService:
         Raises:
             NotFound: `unknown_chat`, `unknown_member`.
             Forbidden: `fixed_members`, `not_a_manager`.
+            Conflict: `no_successor`.
         """
         actor = await present_member(self.chats, chat_id, caller)
-        await self._group(chat_id)
+        await self.group(chat_id)
+        if user == caller.id:
+            await self._leave(chat_id, user)
+            return
         target = await self._present(chat_id, user)
-        if not permissions.may_remove(actor, target):
+        removed = permissions.may_remove(actor, target) and await self.memberships.remove(
+            chat_id, user, now(), by=caller.id
+        )
+        if not removed:
             raise Forbidden(
                 "only the owner and admins remove others, and nobody removes the owner", code="not_a_manager"
             )
-        left = notice(chat_id, System("left", caller.id, [user]))
-        await self.chats.remove_member(chat_id, user, now(), notice=left)
         await self.announcer.changed(chat_id, [user])
-        await self.announcer.told(chat_id)
+        await self.announcer.tell(chat_id, System("left", caller.id, [user]))
+
+    async def _leave(self, chat_id: str, user: str) -> None:
+        left, heir = await self.memberships.leave(chat_id, user, now())
+        if not left:
+            raise unknown_chat()
+        await self.announcer.changed(chat_id, [user] if heir is None else [user, heir])
+        await self.announcer.tell(chat_id, System("left", user, [user]))
+        if heir is not None:
+            await self.announcer.tell(chat_id, System("role", user, [heir], role=Role.OWNER.value))
+
+    async def hand_over(self, chat_id: str, user: str, *, caller: Principal) -> MemberPage:
+        """Make another member the owner; the caller is an admin from then on.
+
+        Raises:
+            NotFound: `unknown_chat`, `unknown_member`.
+            Forbidden: `fixed_members`, `not_a_manager`.
+        """
+        actor = await present_member(self.chats, chat_id, caller)
+        await self.group(chat_id)
+        target = await self._present(chat_id, user)
+        allowed = permissions.may_hand_over(actor, target)
+        if not (allowed and await self.memberships.hand_over(chat_id, caller.id, user)):
+            raise Forbidden("only the owner makes another person the owner", code="not_a_manager")
+        await self.announcer.changed(chat_id, [caller.id, user])
+        await self.announcer.tell(chat_id, System("role", caller.id, [user], role=Role.OWNER.value))
+        await self.announcer.tell(chat_id, System("role", caller.id, [caller.id], role=Role.ADMIN.value))
+        actor.role, target.role = Role.ADMIN, Role.OWNER
+        return MemberPage(items=[view(row) for row in privacy.shown_to(caller.id, [actor, target])], next=None)
 
     async def set_role(self, chat_id: str, user: str, role: Role, *, caller: Principal) -> MemberPage:
         """Give a member another role; the one that they have already changes nothing.
@@ -137,7 +156,7 @@ class MemberService:
             Forbidden: `fixed_members`, `not_a_manager`.
         """
         actor = await present_member(self.chats, chat_id, caller)
-        await self._group(chat_id)
+        await self.group(chat_id)
         target = await self._present(chat_id, user)
         if not permissions.may_set_role(actor, target):
             raise Forbidden("only the owner gives roles, and keeps their own", code="not_a_manager")
@@ -156,25 +175,7 @@ class MemberService:
             raise unknown_member()
         return target
 
-    async def _add(self, chat: str, user: str, role: Role, joined: Notice) -> bool:
-        """Who joins starts with nothing unread: watermarks at the newest event, which the history before it does not change."""
-        head, hiding = await asyncio.gather(self.messages.head(chat), self.people.users.hiding([user]))
-        return await self.chats.add_member(
-            Member(
-                chat=chat,
-                user=user,
-                role=role,
-                joined_at=now(),
-                joined_seq=head.seq,
-                delivered_seq=head.seq,
-                seen_seq=head.seq,
-                seen_n=head.n,
-                hides_seen=user in hiding,
-            ),
-            notice=replace(joined, at=now(), system=replace(joined.system, users=[user])),
-        )
-
-    async def _group(self, chat_id: str) -> Chat:
+    async def group(self, chat_id: str) -> Chat:
         """The chat, if its members can change."""
         chat = await self.chats.get(chat_id)
         if chat is None:

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Response
 
 from api.answers import answer, returns
 from api.deps import Caller, PartsDep
 from api.errors import problems
+from api.users.people import People
 from api.users.schemas import Profile
-from chat.errors import NotFound
-from chat.ids import is_principal
 
 router = APIRouter(tags=["users"])
+
+
+def people(parts: PartsDep) -> People:
+    """Who is who, on the stores of this process."""
+    stores = parts.stores
+    return People(stores.users, stores.devices, stores.contacts, stores.blocks)
+
+
+PeopleDep = Annotated[People, Depends(people)]
 
 
 @router.get(
@@ -19,9 +29,7 @@ router = APIRouter(tags=["users"])
     summary="A user's profile",
     responses={**returns(Profile, "The user"), **problems(401, 404)},
 )
-async def profile(user: str, _caller: Caller, parts: PartsDep) -> Response:
-    """What everybody who is signed in may know. Code: `unknown_user` (also for disabled ones)."""
-    found = await parts.stores.users.get(user) if is_principal(user) else None
-    if found is None or found.disabled:
-        raise NotFound("there is no such user", code="unknown_user")
-    return answer(Profile(id=found.id, display_name=found.display_name))
+async def profile(user: str, caller: Caller, people: PeopleDep) -> Response:
+    """What they show to the caller: the name always, the rest as they wish. Code: `unknown_user` (also for disabled ones)."""
+    await people.known(user)
+    return answer((await people.profiles([user], caller=caller.id))[user])

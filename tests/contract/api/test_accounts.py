@@ -22,7 +22,12 @@ async def test_display_names_come_back_as_they_came(api: Harness, name: str) -> 
     assert answer["display_name"] == name
     assert answer["id"] == "haneul"
     assert answer["admin"] is False
-    assert (await (await api.user("bada")).get("/v1/users/haneul")).json() == {"id": "haneul", "display_name": name}
+    assert (await (await api.user("bada")).get("/v1/users/haneul")).json() == {
+        "id": "haneul",
+        "display_name": name,
+        "about": "",
+        "avatar": None,
+    }
 
 
 async def test_what_registration_answers_is_what_is_stored(api: Harness) -> None:

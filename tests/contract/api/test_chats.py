@@ -124,7 +124,7 @@ async def test_a_direct_chat_keeps_its_two(api: Harness) -> None:
         ({"kind": "group", "members": ["BADA"]}, (404, "unknown_user")),
         ({"kind": "group", "members": [""]}, (404, "unknown_user")),
         ({"kind": "group", "members": ["nul\0"]}, (404, "unknown_user")),
-        ({"kind": "channel"}, (422, "invalid_request")),
+        ({"kind": "broadcast"}, (422, "invalid_request")),
         ({"kind": "group", "title": ""}, (422, "invalid_request")),
         ({"kind": "group", "title": "x" * 129}, (422, "invalid_request")),
         ({"kind": "group", "members": "bada"}, (422, "invalid_request")),

@@ -8,11 +8,12 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 from jsonschema import Draft202012Validator
 
 from adapters.tokens import TokenIssuer
-from api.testing import Harness
+from api.testing import Harness, User
 from chat.ids import new_message_id
 
 WITHOUT_TOKEN = {
@@ -40,6 +41,23 @@ PROMISED = {
     ("get", "/v1/chats/{chat}/messages"),
     ("post", "/v1/chats/{chat}/messages"),
     ("get", "/v1/sync"),
+    ("put", "/v1/chats/{chat}/owner"),
+    ("patch", "/v1/chats/{chat}/arrangement"),
+    ("post", "/v1/chats/{chat}/invitations"),
+    ("get", "/v1/chats/{chat}/invitations"),
+    ("delete", "/v1/chats/{chat}/invitations/{link}"),
+    ("get", "/v1/chats/{chat}/requests"),
+    ("put", "/v1/chats/{chat}/requests/{user}"),
+    ("delete", "/v1/chats/{chat}/requests/{user}"),
+    ("get", "/v1/me/requests"),
+    ("post", "/v1/invitations/preview"),
+    ("post", "/v1/invitations/accept"),
+    ("get", "/v1/contacts"),
+    ("put", "/v1/contacts/{user}"),
+    ("delete", "/v1/contacts/{user}"),
+    ("get", "/v1/blocks"),
+    ("put", "/v1/blocks/{user}"),
+    ("delete", "/v1/blocks/{user}"),
     ("post", "/v1/devices"),
     ("get", "/v1/devices"),
     ("put", "/v1/push-tokens/{token}"),
@@ -94,7 +112,7 @@ def forged(api: Harness) -> list[str]:
 async def test_every_route_needs_a_token_unless_it_is_on_the_list(api: Harness) -> None:
     seen = set()
     for method, path, operation in operations(await document(api)):
-        where = path.format(chat="c", user="u", token="t", letter="l")
+        where = path.format(chat="c", user="u", token="t", letter="l", link="inv-l")
         seen.add((method, path))
         if (method, path) in WITHOUT_TOKEN:
             assert "security" not in operation
@@ -110,6 +128,10 @@ async def test_every_route_needs_a_token_unless_it_is_on_the_list(api: Harness) 
             "/v1/devices": {"name": "x"},
             "/v1/chats/{chat}/members": {"members": ["u"]},
             "/v1/push-tokens/{token}": {"platform": "web"},
+            "/v1/chats/{chat}/owner": {"user": "u"},
+            "/v1/chats/{chat}/arrangement": {"pinned": True},
+            "/v1/invitations/preview": {"token": "t"},
+            "/v1/invitations/accept": {"token": "t"},
         }.get(path, {})
         for token in [None, *forged(api)]:
             headers = {} if token is None else {"Authorization": f"Bearer {token}"}
@@ -179,6 +201,12 @@ async def test_answers_are_as_described(api: Harness) -> None:
         ("SyncAnswer", await haneul.call("GET", "/v1/sync", params={"cursor": [f"{chat}:0", "none:0"]})),
         ("DeviceCredentials", await haneul.post("/v1/devices", {"name": "온도계"})),
         ("DeviceList", await haneul.get("/v1/devices")),
+        ("ContactView", await haneul.call("PUT", "/v1/contacts/bada", json={"name": "바다님"})),
+        ("ContactPage", await haneul.get("/v1/contacts")),
+        ("ChatView", await haneul.call("PATCH", f"/v1/chats/{chat}/arrangement", json={"pinned": True})),
+        ("MemberPage", await haneul.call("PUT", f"/v1/chats/{chat}/owner", json={"user": "bada"})),
+        *await the_way_in(api, bada, chat),
+        ("BlockPage", await haneul.get("/v1/blocks")),
         ("Problem", await haneul.get("/v1/chats/none")),
         ("Problem", await haneul.post("/v1/chats", {"kind": "x"})),
     ]
@@ -186,6 +214,25 @@ async def test_answers_are_as_described(api: Harness) -> None:
         assert (answer.status_code >= 400) == (name == "Problem"), answer.text
         validator(found, name).validate(answer.json())
         assert set(answer.json()) <= set(found["components"]["schemas"][name]["properties"])
+
+
+async def the_way_in(api: Harness, owner: User, chat: str) -> list[tuple[str, httpx.Response]]:
+    """A link that asks for approval, and who comes by it."""
+    byeol = await api.user("byeol")
+    await owner.call("PUT", "/v1/blocks/byeol")
+    made = await owner.post(f"/v1/chats/{chat}/invitations", {"approval": True})
+    token = {"token": made.json()["token"]}
+    return [
+        ("NewLinkView", made),
+        ("LinkList", await owner.get(f"/v1/chats/{chat}/invitations")),
+        ("Preview", await byeol.post("/v1/invitations/preview", token)),
+        ("Waiting", await byeol.post("/v1/invitations/accept", token)),
+        ("WaitingList", await byeol.get("/v1/me/requests")),
+        ("RequestPage", await owner.get(f"/v1/chats/{chat}/requests")),
+        ("MemberPage", await owner.call("PUT", f"/v1/chats/{chat}/requests/byeol")),
+        ("ChatView", await byeol.post("/v1/invitations/accept", token)),
+        ("BlockPage", await owner.get("/v1/blocks")),
+    ]
 
 
 async def test_request_ids(api: Harness) -> None:

@@ -1,0 +1,1 @@
+"""From whom a user wants to hear nothing."""

@@ -1,0 +1,1 @@
+"""Links into chats, and requests to join."""
