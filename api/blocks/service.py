@@ -49,7 +49,7 @@ class BlockService:
         if user == caller:
             raise BadInput("that is you", code="yourself")
         await self.people.known(user)
-        if await self.blocks.count(caller) >= self.most:
+        if await self.blocks.count(caller) >= self.most and not await self.blocks.among([(caller, user)]):
             raise Conflict(f"a user blocks at most {self.most} others", code="too_many_blocks")
         await self.blocks.put(Block(caller, user, now()))
         await self._told(user, caller)
