@@ -101,6 +101,9 @@ def mongod_command(binary: Path, directory: Path, address: Address, *, cache_gb:
         # next primary has no majority. The same for its first question to a new source, which may take a minute by default.
         "oplogNetworkTimeoutBufferSeconds": "1",
         "oplogInitialFindMaxSeconds": "5",
+        # Of a process that was killed, an open transaction keeps its documents locked for so long, and watermarks are among them. Ours
+        # take milliseconds; the default is a minute.
+        "transactionLifetimeLimitSeconds": "5",
     }
     return [
         str(binary),

@@ -31,7 +31,7 @@ class ChatInfo(msgspec.Struct):
     """A chat, as its member sees it.
 
     Attributes:
-        kind: `direct` or `group`.
+        kind: `direct`, `group` or `channel`.
         last_seq: the newest event's.
         unread: messages that this user has not seen.
         last_message: the newest message.
