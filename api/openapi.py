@@ -41,7 +41,7 @@ from api.invitations.schemas import (
 from api.members.schemas import MEMBERS_EXAMPLE, MemberPage
 from api.messages.schemas import EVENT_EXAMPLE, HISTORY_EXAMPLE, PINS_EXAMPLE, SEND_EXAMPLE, HistoryPage, Pins
 from api.sync.schemas import RESET_EXAMPLE, SYNC_EXAMPLE, SYNC_PAGE_EXAMPLE, SyncAnswer
-from api.users.schemas import PROFILE_EXAMPLE, Profile
+from api.users.schemas import PROFILE_EXAMPLE, PROFILES_EXAMPLE, Profile, ProfileList
 from chat.envelopes import Event, Reset, Send, SyncPage
 
 _REFERENCE = "#/components/schemas/{name}"
@@ -72,6 +72,7 @@ EXAMPLES: dict[type[msgspec.Struct], dict[str, Any]] = {
     LinkView: LINK_EXAMPLE,
     NewLinkView: NEW_LINK_EXAMPLE,
     Preview: PREVIEW_EXAMPLE,
+    ProfileList: PROFILES_EXAMPLE,
     RequestPage: REQUESTS_EXAMPLE,
     Waiting: WAITING_EXAMPLE,
     WaitingList: WAITING_LIST_EXAMPLE,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import msgspec
-from pydantic import AnyUrl, Field, UrlConstraints
+from pydantic import AnyUrl, BaseModel, ConfigDict, Field, UrlConstraints
 
 About = Annotated[str, Field(max_length=500, examples=["산에 있어요 ⛰️"])]
 
@@ -28,9 +28,26 @@ class Profile(msgspec.Struct):
     avatar: str | None
 
 
+class ProfileList(msgspec.Struct):
+    """Those who were asked for and are there, by id."""
+
+    items: list[Profile]
+
+
+class UsersQuery(BaseModel):
+    """`GET /v1/users`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: Annotated[list[Annotated[str, Field(max_length=64)]], Field(min_length=1, max_length=500)] = Field(
+        description="handles, each as a parameter of its own", examples=[["haneul", "bada"]]
+    )
+
+
 PROFILE_EXAMPLE = {
     "id": "haneul",
     "display_name": "김하늘",
     "about": "산에 있어요 ⛰️",
     "avatar": "https://media.example.org/haneul.webp",
 }
+PROFILES_EXAMPLE = {"items": [PROFILE_EXAMPLE]}

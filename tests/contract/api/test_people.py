@@ -86,6 +86,17 @@ async def test_a_profile_for_contacts_only(api: Harness) -> None:
     assert await shown(bada, "haneul") == bare
 
 
+async def test_the_profiles_of_many_at_once(api: Harness) -> None:
+    haneul, bada = await api.user("haneul"), await api.user("bada")
+    await change(bada, **ME, profile_for="contacts")
+    asked = ["haneul", "bada", "bada", "nobody", "하늘", "\0", "dev-x", "$ne"]
+    answer = await haneul.call("GET", "/v1/users", params={"id": asked})
+    assert answer.json() == {"items": [await shown(haneul, "bada"), await shown(haneul, "haneul")]}
+    assert answer.json()["items"][0]["about"] == ""
+    for wrong in ({}, {"id": ["x"] * 501}, {"id": ["x" * 65]}, {"id": ["x"], "admin": "true"}):
+        assert problem(await haneul.call("GET", "/v1/users", params=wrong)) == (422, "invalid_request")
+
+
 async def test_who_lets_only_contacts_come_near(api: Harness) -> None:
     haneul, bada, cho = await api.user("haneul"), await api.user("bada"), await api.user("cho")
     await change(haneul, reachable_by="contacts")
