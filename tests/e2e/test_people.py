@@ -6,7 +6,8 @@ Order is asserted, by `seq`, and never a time: whoever waits, waits for somethin
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -15,11 +16,21 @@ from chat import topics
 from chat.ids import new_message_id
 from mqtt.reasons import Reason
 from stack.testing import RunningStack
-from tests.e2e.test_rights import House, Phone, listening, until
+from tests.e2e.test_rights import House, Phone, listening
 
 pytestmark = pytest.mark.e2e
 
 DENIED = Reason.NOT_AUTHORIZED
+
+NEWS_SECONDS = 20.0
+"""Far below the minute after which broker and bridge look for themselves: it has to be the news that does it."""
+
+
+def until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + NEWS_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
 
 
 @pytest.fixture
