@@ -30,7 +30,7 @@ class PrincipalKind(StrEnum):
     SERVICE = "service"
 
 
-class Reach(StrEnum):
+class Circle(StrEnum):
     """Whom a user lets come near."""
 
     EVERYONE = "everyone"
@@ -74,8 +74,8 @@ class User(msgspec.Struct):
     hides_seen: bool = False
     about: str = ""
     avatar: str | None = None
-    profile_for: Reach = Reach.EVERYONE
-    reachable_by: Reach = Reach.EVERYONE
+    profile_for: Circle = Circle.EVERYONE
+    reachable_by: Circle = Circle.EVERYONE
 
 
 class Device(msgspec.Struct):

@@ -11,7 +11,7 @@ from datetime import timedelta
 from enum import StrEnum
 
 from chat.ids import is_device
-from chat.models import ChatKind, Member, Principal, PrincipalKind, Reach, Role, User
+from chat.models import ChatKind, Circle, Member, Principal, PrincipalKind, Role, User
 from chat.topics import Kind, Topic
 
 
@@ -210,12 +210,12 @@ def may_reach(target: User, *, contact: bool, blocked: bool) -> bool:
         contact: `target` has them among their contacts.
         blocked: `target` has blocked them.
     """
-    return not blocked and (target.reachable_by is Reach.EVERYONE or contact)
+    return not blocked and (target.reachable_by is Circle.EVERYONE or contact)
 
 
 def shows_profile(target: User, *, contact: bool, blocked: bool) -> bool:
     """Whether somebody sees what `target` says about themselves, and their picture. The name is for all; `contact`, `blocked` as above."""
-    return not blocked and (target.profile_for is Reach.EVERYONE or contact)
+    return not blocked and (target.profile_for is Circle.EVERYONE or contact)
 
 
 def may_send_blocked(type_: str) -> bool:

@@ -20,7 +20,7 @@ from pymongo import ASCENDING, IndexModel
 from pymongo.errors import DuplicateKeyError
 
 from adapters.mongo.client import Database, Document, fetch, translate
-from chat.models import Device, Reach, User
+from chat.models import Circle, Device, User
 
 USERS = "users"
 DEVICES = "devices"
@@ -162,8 +162,8 @@ def _to_user(document: Document) -> User:
         hides_seen=document.get("hides_seen", False),
         about=document.get("about", ""),
         avatar=document.get("avatar"),
-        profile_for=Reach(document.get("profile_for", Reach.EVERYONE)),
-        reachable_by=Reach(document.get("reachable_by", Reach.EVERYONE)),
+        profile_for=Circle(document.get("profile_for", Circle.EVERYONE)),
+        reachable_by=Circle(document.get("reachable_by", Circle.EVERYONE)),
     )
 
 

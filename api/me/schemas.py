@@ -21,7 +21,9 @@ class Wishes(Changes):
     avatar: Avatar | None = Field(
         default=None, examples=["https://media.example.org/haneul.webp"], description="null takes it away"
     )
-    hides_seen: bool = Field(default=False, strict=True, description="neither show to others what I have seen, nor see it of them")
+    hides_seen: bool = Field(
+        default=False, strict=True, description="neither show to others what I have seen, nor see it of them"
+    )
     profile_for: Whom = Field(default="everyone", description="who sees `about` and `avatar`")
     reachable_by: Whom = Field(
         default="everyone", description="who may open a direct chat with me, or bring me into a group"

@@ -10,7 +10,7 @@ import pytest
 
 from adapters.stores import Stores
 from chat.errors import Conflict, NotFound
-from chat.models import Chat, ChatKind, Head, Member, Reach, Role, User
+from chat.models import Chat, ChatKind, Circle, Head, Member, Role, User
 from chat.people import Block, Contact, InvitationLink, JoinRequest, Place
 
 AT = datetime(2026, 5, 1, 12, 0, 0, 123_000, tzinfo=UTC)
@@ -75,7 +75,7 @@ async def test_blocks(stores: Stores) -> None:
 
 
 async def test_profiles(stores: Stores) -> None:
-    user = User("haneul", "김하늘", "hash", AT, about="산 ⛰️", avatar="https://x/y", reachable_by=Reach.CONTACTS)
+    user = User("haneul", "김하늘", "hash", AT, about="산 ⛰️", avatar="https://x/y", reachable_by=Circle.CONTACTS)
     await stores.users.add(user)
     await stores.users.add(User("bada", "바다", "hash", AT, disabled=True))
     assert await stores.users.get("haneul") == user
@@ -83,7 +83,7 @@ async def test_profiles(stores: Stores) -> None:
     assert await stores.users.get_many([]) == {}
     assert await stores.users.set_profile("haneul", {"about": "", "avatar": None, "profile_for": "contacts"})
     assert await stores.users.get("haneul") == User(
-        "haneul", "김하늘", "hash", AT, profile_for=Reach.CONTACTS, reachable_by=Reach.CONTACTS
+        "haneul", "김하늘", "hash", AT, profile_for=Circle.CONTACTS, reachable_by=Circle.CONTACTS
     )
     assert not await stores.users.set_profile("nobody", {"about": "?"})
     assert await stores.users.set_profile("haneul", {})

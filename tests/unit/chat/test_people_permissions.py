@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from chat import permissions
-from chat.models import ChatKind, Member, Reach, Role, User
+from chat.models import ChatKind, Circle, Member, Role, User
 from chat.people import InvitationLink, good
 
 AT = datetime(2026, 5, 4, tzinfo=UTC)
@@ -16,17 +16,17 @@ AT = datetime(2026, 5, 4, tzinfo=UTC)
 @pytest.mark.parametrize(
     ("whom", "contact", "blocked", "allowed"),
     [
-        (Reach.EVERYONE, False, False, True),
-        (Reach.EVERYONE, True, False, True),
-        (Reach.EVERYONE, False, True, False),
-        (Reach.EVERYONE, True, True, False),
-        (Reach.CONTACTS, False, False, False),
-        (Reach.CONTACTS, True, False, True),
-        (Reach.CONTACTS, False, True, False),
-        (Reach.CONTACTS, True, True, False),
+        (Circle.EVERYONE, False, False, True),
+        (Circle.EVERYONE, True, False, True),
+        (Circle.EVERYONE, False, True, False),
+        (Circle.EVERYONE, True, True, False),
+        (Circle.CONTACTS, False, False, False),
+        (Circle.CONTACTS, True, False, True),
+        (Circle.CONTACTS, False, True, False),
+        (Circle.CONTACTS, True, True, False),
     ],
 )
-def test_whom_a_user_lets_come_near_and_see(whom: Reach, contact: bool, blocked: bool, allowed: bool) -> None:
+def test_whom_a_user_lets_come_near_and_see(whom: Circle, contact: bool, blocked: bool, allowed: bool) -> None:
     near = User("haneul", "김하늘", "", AT, reachable_by=whom)
     seen = User("haneul", "김하늘", "", AT, profile_for=whom)
     assert permissions.may_reach(near, contact=contact, blocked=blocked) is allowed
