@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 
 import msgspec
+from msgspec.structs import replace
 
-from chat.models import Role
+from chat.models import Notice, Role
 
 
 class Contact(msgspec.Struct):
@@ -84,3 +85,8 @@ class Place(msgspec.Struct, frozen=True):
 def good(link: InvitationLink, now: datetime) -> bool:
     """Whether somebody may still come by this link."""
     return link.revoked_at is None and link.expires_at > now and (link.max_uses is None or link.uses < link.max_uses)
+
+
+def naming(notice: Notice | None, *users: str) -> Notice | None:
+    """The same notice about these users: whom it is about is known only when the change is made."""
+    return None if notice is None else replace(notice, system=replace(notice.system, users=list(users)))

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
-from chat.models import Member
+from chat.models import Member, Notice
 from chat.people import Block, Contact, InvitationLink, JoinRequest, Place
 
 Pair = tuple[str, str]
@@ -111,17 +111,22 @@ class InvitationStore(Protocol):
 
 
 class MembershipStore(Protocol):
-    """Changes of several memberships at once, each of them one transaction; and the lists of one member."""
+    """Changes of several memberships at once, each of them one transaction; and the lists of one member.
 
-    async def join(self, members: Sequence[Member], *, most: int) -> list[str]:
-        """Bring users into one chat, as `ChatStore.add_member` does: all of them or none. Those who were not in it before.
+    What a change is told by (`notice`, `notices`, as of `ChatStore`) is stored with it: both or neither, and only if something was changed.
+    """
+
+    async def join(self, members: Sequence[Member], *, most: int, notice: Notice | None = None) -> list[str]:
+        """Bring users into one chat, as `ChatStore.add_member` does: all of them or none. Those who were not in it before: `notice` names them.
 
         Raises:
             Conflict: `too_many_members`: the chat would have more than `most`.
         """
         ...
 
-    async def accept(self, link: str, member: Member, *, now: datetime, most: int) -> bool:
+    async def accept(
+        self, link: str, member: Member, *, now: datetime, most: int, notice: Notice | None = None
+    ) -> bool:
         """Come in by a link: one more use of it, and the membership. False if already present: no use is counted.
 
         Raises:
@@ -130,7 +135,7 @@ class MembershipStore(Protocol):
         """
         ...
 
-    async def approve(self, member: Member, *, most: int) -> bool:
+    async def approve(self, member: Member, *, most: int, notice: Notice | None = None) -> bool:
         """Let in who has asked: the request goes, the membership comes. False if nobody of that name waits.
 
         Raises:
@@ -138,14 +143,16 @@ class MembershipStore(Protocol):
         """
         ...
 
-    async def remove(self, chat: str, user: str, at: datetime, *, by: str) -> bool:
-        """Take out a member who does not own the chat (one write). False if there is no such one."""
+    async def remove(self, chat: str, user: str, at: datetime, *, by: str, notice: Notice | None = None) -> bool:
+        """Take out a member who does not own the chat. False if there is no such one."""
         ...
 
-    async def leave(self, chat: str, user: str, at: datetime) -> tuple[bool, str | None]:
+    async def leave(
+        self, chat: str, user: str, at: datetime, *, notice: Notice | None = None, inherits: Notice | None = None
+    ) -> tuple[bool, str | None]:
         """End one's own membership. The oldest admin, else the oldest member, inherits from an owner; devices and readers don't.
 
-        When nobody stays, the chat's links end and its requests go with the last one.
+        `inherits` tells of the heir, and names them. When nobody stays, the chat's links end and its requests go with the last one.
 
         Returns:
             whether there was a membership, and who owns the chat now if that has changed.
@@ -155,7 +162,7 @@ class MembershipStore(Protocol):
         """
         ...
 
-    async def hand_over(self, chat: str, owner: str, heir: str) -> bool:
+    async def hand_over(self, chat: str, owner: str, heir: str, *, notices: Sequence[Notice] = ()) -> bool:
         """Make `heir` the owner and `owner` an admin. False unless the one owns it and the other is present."""
         ...
 

@@ -41,7 +41,7 @@ def memory_stores() -> Stores:
         contacts=MemoryContacts(),
         blocks=MemoryBlocks(),
         invitations=invitations,
-        memberships=MemoryMemberships(chats, invitations, users),
+        memberships=MemoryMemberships(chats, invitations, users, notices),
         healthy=_healthy,
         close=_close,
     )

@@ -7,64 +7,82 @@ from datetime import datetime
 
 from adapters.memory.chats import MemoryChats
 from adapters.memory.invitations import MemoryInvitations
+from adapters.memory.notices import MemoryNotices
 from adapters.memory.records import copied, to_ms
 from adapters.memory.users import MemoryUsers
 from chat.errors import Conflict
 from chat.ids import is_device
-from chat.models import Member, Role
-from chat.people import Place
+from chat.models import Member, Notice, Role
+from chat.people import Place, naming
 
 
 class MemoryMemberships:
-    """Shares the rows of the three stores."""
+    """Shares the rows of the other stores."""
 
-    def __init__(self, chats: MemoryChats, invitations: MemoryInvitations, users: MemoryUsers) -> None:
+    def __init__(
+        self, chats: MemoryChats, invitations: MemoryInvitations, users: MemoryUsers, notices: MemoryNotices
+    ) -> None:
+        self._notices = notices
         self._store = chats
         self._users = users
         self._invitations = invitations
 
-    async def join(self, members: Sequence[Member], *, most: int) -> list[str]:
+    async def join(self, members: Sequence[Member], *, most: int, notice: Notice | None = None) -> list[str]:
         """See `MembershipStore.join`."""
         new = [member for member in members if self._store.present(member.chat, member.user) is None]
         if new and len(self._store.rows(new[0].chat)) + len(new) > most:
             raise Conflict(f"a chat has at most {most} members", code="too_many_members")
         for member in new:
             await self._store.add_member(member)
-        return [member.user for member in new]
+        joined = [member.user for member in new]
+        if joined:
+            self._note(naming(notice, *joined))
+        return joined
 
-    async def accept(self, link: str, member: Member, *, now: datetime, most: int) -> bool:
+    def _note(self, notice: Notice | None) -> None:
+        if notice is not None:
+            self._notices.put(notice)
+
+    async def accept(
+        self, link: str, member: Member, *, now: datetime, most: int, notice: Notice | None = None
+    ) -> bool:
         """See `MembershipStore.accept`."""
         if self._store.present(member.chat, member.user) is not None:
             return False
         self._invitations.check(link, now)
-        await self.join([member], most=most)
+        await self.join([member], most=most, notice=notice)
         self._invitations.used(link)
         return True
 
-    async def approve(self, member: Member, *, most: int) -> bool:
+    async def approve(self, member: Member, *, most: int, notice: Notice | None = None) -> bool:
         """See `MembershipStore.approve`."""
         if await self._invitations.request(member.chat, member.user) is None:
             return False
-        await self.join([member], most=most)
+        await self.join([member], most=most, notice=notice)
         return await self._invitations.withdraw(member.chat, member.user)
 
-    async def remove(self, chat: str, user: str, at: datetime, *, by: str) -> bool:
+    async def remove(self, chat: str, user: str, at: datetime, *, by: str, notice: Notice | None = None) -> bool:
         """See `MembershipStore.remove`."""
         row = self._store.present(chat, user)
         if row is None or row.role is Role.OWNER:
             return False
         row.left_at, row.removed_by = to_ms(at), by
+        self._note(notice)
         return True
 
-    async def leave(self, chat: str, user: str, at: datetime) -> tuple[bool, str | None]:
+    async def leave(
+        self, chat: str, user: str, at: datetime, *, notice: Notice | None = None, inherits: Notice | None = None
+    ) -> tuple[bool, str | None]:
         """See `MembershipStore.leave`."""
         row = self._store.present(chat, user)
         if row is None:
             return False, None
         heir = self._heir(chat, user) if row.role is Role.OWNER else None
         row.left_at = to_ms(at)
+        self._note(notice)
         if heir is not None:
             heir.role = Role.OWNER
+            self._note(naming(inherits, heir.user))
         elif row.role is Role.OWNER:
             self._invitations.close(chat, at)
         return True, None if heir is None else heir.user
@@ -78,12 +96,14 @@ class MemoryMemberships:
             raise Conflict("only readers would stay: make one of them the owner first", code="no_successor")
         return None
 
-    async def hand_over(self, chat: str, owner: str, heir: str) -> bool:
+    async def hand_over(self, chat: str, owner: str, heir: str, *, notices: Sequence[Notice] = ()) -> bool:
         """See `MembershipStore.hand_over`."""
         first, second = self._store.present(chat, owner), self._store.present(chat, heir)
         if first is None or first.role is not Role.OWNER or second is None:
             return False
         first.role, second.role = Role.ADMIN, Role.OWNER
+        for notice in notices:
+            self._note(notice)
         return True
 
     async def arrange(self, chat: str, user: str, changes: dict[str, datetime | None]) -> bool:

@@ -10,7 +10,7 @@ from pymongo import ASCENDING, InsertOne, UpdateOne
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import DuplicateKeyError
 
-from adapters.mongo import invitations
+from adapters.mongo import invitations, notices
 from adapters.mongo.chats import _A_DEVICE as A_DEVICE
 from adapters.mongo.chats import _PRESENT as PRESENT
 from adapters.mongo.chats import CHATS, MEMBERS, renewal
@@ -21,8 +21,8 @@ from adapters.mongo.client import Database, Document, fetch, translate
 from adapters.mongo.transactions import transact
 from adapters.mongo.users import USERS
 from chat.errors import Conflict, Unavailable
-from chat.models import Member, Role
-from chat.people import Place
+from chat.models import Member, Notice, Role
+from chat.people import Place, naming
 
 T = TypeVar("T")
 
@@ -42,20 +42,23 @@ class MongoMemberships:
         self._users = db[USERS]
         self._links = db[invitations.INVITATIONS]
         self._requests = db[invitations.REQUESTS]
+        self._notices = db[notices.COLLECTION]
 
     # -- coming -----------------------------------------------------------------------------------------------------
 
     @translate
-    async def join(self, members: Sequence[Member], *, most: int) -> list[str]:
+    async def join(self, members: Sequence[Member], *, most: int, notice: Notice | None = None) -> list[str]:
         """See `MembershipStore.join`."""
-        return await self._meeting_others(lambda session: self._join(members, most, session))
+        return await self._meeting_others(lambda session: self._join(members, most, notice, session))
 
     @translate
-    async def accept(self, link: str, member: Member, *, now: datetime, most: int) -> bool:
+    async def accept(
+        self, link: str, member: Member, *, now: datetime, most: int, notice: Notice | None = None
+    ) -> bool:
         """See `MembershipStore.accept`."""
 
         async def work(session: AsyncClientSession) -> bool:
-            joined = await self._join([member], most, session)
+            joined = await self._join([member], most, notice, session)
             if joined:
                 await invitations.use(self._links, link, now, session)
             return bool(joined)
@@ -63,14 +66,14 @@ class MongoMemberships:
         return await self._meeting_others(work)
 
     @translate
-    async def approve(self, member: Member, *, most: int) -> bool:
+    async def approve(self, member: Member, *, most: int, notice: Notice | None = None) -> bool:
         """See `MembershipStore.approve`. Who has come in by another way meanwhile stays as they are."""
 
         async def work(session: AsyncClientSession) -> bool:
             key = invitations.request_key(member.chat, member.user)
             if not (await self._requests.delete_one({"_id": key}, session=session)).deleted_count:
                 return False
-            await self._join([member], most, session)
+            await self._join([member], most, notice, session)
             return True
 
         return await self._meeting_others(work)
@@ -84,7 +87,9 @@ class MongoMemberships:
                 continue
         raise Unavailable("others change the members of this chat all the time")
 
-    async def _join(self, members: Sequence[Member], most: int, session: AsyncClientSession) -> list[str]:
+    async def _join(
+        self, members: Sequence[Member], most: int, notice: Notice | None, session: AsyncClientSession
+    ) -> list[str]:
         keys = [key_of(member.chat, member.user) for member in members]
         cursor = self._members.find({"_id": {"$in": keys}}, {"left_at": 1}, session=session)
         rows = {row["_id"]: row async for row in cursor}
@@ -99,28 +104,44 @@ class MongoMemberships:
             key = key_of(member.chat, member.user)
             changes.append(UpdateOne({"_id": key}, renewal(member)) if key in rows else InsertOne(from_member(member)))
         await self._members.bulk_write(changes, session=session)
-        return [member.user for member in new]
+        joined = [member.user for member in new]
+        await self._note(naming(notice, *joined), session)
+        return joined
+
+    async def _note(self, notice: Notice | None, session: AsyncClientSession) -> None:
+        """What the chat is to be told of the change that this transaction makes."""
+        if notice is not None:
+            await notices.put(self._notices, notice, session)
 
     # -- going ------------------------------------------------------------------------------------------------------
 
     @translate
-    async def remove(self, chat: str, user: str, at: datetime, *, by: str) -> bool:
-        """See `MembershipStore.remove`."""
+    async def remove(self, chat: str, user: str, at: datetime, *, by: str, notice: Notice | None = None) -> bool:
+        """See `MembershipStore.remove`: one write, with what is told of it a transaction."""
+        return await self._mere_member_goes(chat, user, {"left_at": at, "removed_by": by}, notice)
+
+    async def _mere_member_goes(self, chat: str, user: str, ended: Document, notice: Notice | None) -> bool:
         mere = {"_id": key_of(chat, user), "role": {"$ne": Role.OWNER.value}, **PRESENT}
-        return bool((await self._members.update_one(mere, {"$set": {"left_at": at, "removed_by": by}})).matched_count)
+
+        async def end(session: AsyncClientSession | None) -> bool:
+            return bool((await self._members.update_one(mere, {"$set": ended}, session=session)).matched_count)
+
+        return await notices.together(self._db, notice, end)
 
     @translate
-    async def leave(self, chat: str, user: str, at: datetime) -> tuple[bool, str | None]:
+    async def leave(
+        self, chat: str, user: str, at: datetime, *, notice: Notice | None = None, inherits: Notice | None = None
+    ) -> tuple[bool, str | None]:
         """See `MembershipStore.leave`. Both rows are written, so that an heir who leaves at the same moment is noticed."""
-        mine = {"_id": key_of(chat, user), **PRESENT}
-        gone = {"$set": {"left_at": at}}
-        if (await self._members.update_one({**mine, "role": {"$ne": Role.OWNER.value}}, gone)).matched_count:
+        if await self._mere_member_goes(chat, user, {"left_at": at}, notice):
             return True, None
 
         async def work(session: AsyncClientSession) -> tuple[bool, str | None]:
-            row = await self._members.find_one_and_update(mine, gone, {"role": 1}, session=session)
+            mine = {"_id": key_of(chat, user), **PRESENT}
+            row = await self._members.find_one_and_update(mine, {"$set": {"left_at": at}}, {"role": 1}, session=session)
             if row is None:
                 return False, None
+            await self._note(notice, session)
             if row["role"] != Role.OWNER.value:
                 return True, None
             heir = await self._heir(chat, session)
@@ -128,6 +149,7 @@ class MongoMemberships:
                 await self._close(chat, at, session)
                 return True, None
             await self._members.update_one({"_id": key_of(chat, heir)}, _role(Role.OWNER), session=session)
+            await self._note(naming(inherits, heir), session)
             return True, heir
 
         return await transact(self._db, work)
@@ -155,7 +177,7 @@ class MongoMemberships:
         await self._requests.delete_many({"chat_id": chat}, session=session)
 
     @translate
-    async def hand_over(self, chat: str, owner: str, heir: str) -> bool:
+    async def hand_over(self, chat: str, owner: str, heir: str, *, notices: Sequence[Notice] = ()) -> bool:
         """See `MembershipStore.hand_over`."""
 
         async def work(session: AsyncClientSession) -> bool:
@@ -166,6 +188,8 @@ class MongoMemberships:
             if not (await self._members.update_one(second, _role(Role.OWNER), session=session)).matched_count:
                 await session.abort_transaction()
                 return False
+            for notice in notices:
+                await self._note(notice, session)
             return True
 
         return await transact(self._db, work)

@@ -33,7 +33,7 @@ class MongoNotices:
     @translate
     async def add(self, notice: Notice) -> None:
         """See `NoticeStore.add`."""
-        await _put(self._notices, notice)
+        await put(self._notices, notice)
 
     @translate
     async def of_chat(self, chat: str, limit: int) -> list[Notice]:
@@ -61,7 +61,7 @@ async def together(db: Database, notice: Notice | None, change: Change) -> bool:
     async def both(session: AsyncClientSession) -> bool:
         changed = await change(session)
         if changed:
-            await _put(db[COLLECTION], notice, session)
+            await put(db[COLLECTION], notice, session)
         return changed
 
     # Without this bound the driver would repeat a transaction that meets conflicts for two minutes.
@@ -70,7 +70,8 @@ async def together(db: Database, notice: Notice | None, change: Change) -> bool:
             return await session.with_transaction(both)
 
 
-async def _put(notices: Collection, notice: Notice, session: AsyncClientSession | None = None) -> None:
+async def put(notices: Collection, notice: Notice, session: AsyncClientSession | None = None) -> None:
+    """Note what is to be told, within a transaction when there is a session; to what is noted already it adds users."""
     system = notice.system
     once: Document = {"system.what": system.what, "system.by": system.by}
     if system.title is not None:

@@ -30,10 +30,12 @@ from api.invitations.schemas import (
     new_view,
     view,
 )
+from api.members.announce import notice
 from api.members.schemas import MemberPage
 from api.members.schemas import view as member_view
 from api.members.service import MemberService
 from chat import permissions, privacy
+from chat.envelopes import System
 from chat.errors import Conflict, Forbidden, NotFound
 from chat.ids import is_chat_id, is_principal
 from chat.models import Chat, Member, Principal, Role
@@ -152,9 +154,15 @@ class InvitationService:
         if link.approval:
             return await self._ask(link, caller)
         (member,) = await self.members.newcomers(chat.id, [caller.id], link.role)
-        new = await self.members.memberships.accept(link.id, member, now=now(), most=self.members.max_members)
+        new = await self.members.memberships.accept(
+            link.id,
+            member,
+            now=now(),
+            most=self.members.max_members,
+            notice=notice(chat.id, System("joined", caller.id, role=link.role.value)),
+        )
         if new:
-            await self.members.told_joined(chat, [caller.id], link.role, by=caller.id)
+            await self.members.told_joined(chat, [caller.id], by=caller.id)
         return await self.chats.get(chat.id, caller=caller), new
 
     async def _ask(self, link: InvitationLink, caller: Principal) -> tuple[Waiting, bool]:
@@ -209,9 +217,10 @@ class InvitationService:
         if request is None or user not in await self.members.people.users.existing([user]):
             raise unknown_request()
         (member,) = await self.members.newcomers(chat_id, [user], request.role)
-        if not await self.members.memberships.approve(member, most=self.members.max_members):
+        joined = notice(chat_id, System("joined", caller.id, role=request.role.value))
+        if not await self.members.memberships.approve(member, most=self.members.max_members, notice=joined):
             raise unknown_request()
-        await self.members.told_joined(chat, [user], request.role, by=caller.id)
+        await self.members.told_joined(chat, [user], by=caller.id)
         shown = privacy.shown_to(caller.id, [actor, member])[1:]
         return MemberPage(items=[member_view(row) for row in shown], next=None)
 

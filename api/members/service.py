@@ -77,10 +77,11 @@ class MemberService:
         added: list[str] = []
         if others:
             fresh = await self.newcomers(chat_id, others, role)
-            added = await self.memberships.join(fresh, most=self.max_members)
+            joined = notice(chat_id, System("joined", caller.id, role=role.value))
+            added = await self.memberships.join(fresh, most=self.max_members, notice=joined)
             rows = await self.memberships.among(chat_id, ids)
         if added:
-            await self.told_joined(chat, added, role, by=caller.id)
+            await self.told_joined(chat, added, by=caller.id)
         shown = privacy.shown_to(caller.id, [actor, *(rows[id_] for id_ in ids if id_ in rows)])[1:]
         return MemberPage(items=[view(row) for row in shown], next=None), bool(added)
 
@@ -90,11 +91,11 @@ class MemberService:
         first = Member(chat, "", role, now(), head.seq, None, head.seq, head.seq, head.n)
         return [replace(first, user=user, hides_seen=user in hiding) for user in users]
 
-    async def told_joined(self, chat: Chat, users: list[str], role: Role, *, by: str) -> None:
-        """Tell everybody whom it concerns that these are in the chat now."""
+    async def told_joined(self, chat: Chat, users: list[str], *, by: str) -> None:
+        """Tell everybody whom it concerns that these are in the chat now; the chat, what was noted with the change."""
         await self.announcer.changed(chat.id, users)
         await self.announcer.invite(chat, [user for user in users if user != by], by=by)
-        await self.announcer.tell(chat.id, System("joined", by, users, role=role.value))
+        await self.announcer.told(chat.id)
 
     async def remove(self, chat_id: str, user: str, *, caller: Principal) -> None:
         """Take a member out, or leave.
@@ -110,24 +111,25 @@ class MemberService:
             await self._leave(chat_id, user)
             return
         target = await self._present(chat_id, user)
+        left = notice(chat_id, System("left", caller.id, [user]))
         removed = permissions.may_remove(actor, target) and await self.memberships.remove(
-            chat_id, user, now(), by=caller.id
+            chat_id, user, now(), by=caller.id, notice=left
         )
         if not removed:
             raise Forbidden(
                 "only the owner and admins remove others, and nobody removes the owner", code="not_a_manager"
             )
         await self.announcer.changed(chat_id, [user])
-        await self.announcer.tell(chat_id, System("left", caller.id, [user]))
+        await self.announcer.told(chat_id)
 
     async def _leave(self, chat_id: str, user: str) -> None:
-        left, heir = await self.memberships.leave(chat_id, user, now())
+        first = notice(chat_id, System("left", user, [user]))
+        second = notice(chat_id, System("role", user, role=Role.OWNER.value))
+        left, heir = await self.memberships.leave(chat_id, user, now(), notice=first, inherits=second)
         if not left:
             raise unknown_chat()
         await self.announcer.changed(chat_id, [user] if heir is None else [user, heir])
-        await self.announcer.tell(chat_id, System("left", user, [user]))
-        if heir is not None:
-            await self.announcer.tell(chat_id, System("role", user, [heir], role=Role.OWNER.value))
+        await self.announcer.told(chat_id)
 
     async def hand_over(self, chat_id: str, user: str, *, caller: Principal) -> MemberPage:
         """Make another member the owner; the caller is an admin from then on.
@@ -140,11 +142,14 @@ class MemberService:
         await self.group(chat_id)
         target = await self._present(chat_id, user)
         allowed = permissions.may_hand_over(actor, target)
-        if not (allowed and await self.memberships.hand_over(chat_id, caller.id, user)):
+        notices = [
+            notice(chat_id, System("role", caller.id, [user], role=Role.OWNER.value)),
+            notice(chat_id, System("role", caller.id, [caller.id], role=Role.ADMIN.value)),
+        ]
+        if not (allowed and await self.memberships.hand_over(chat_id, caller.id, user, notices=notices)):
             raise Forbidden("only the owner makes another person the owner", code="not_a_manager")
         await self.announcer.changed(chat_id, [caller.id, user])
-        await self.announcer.tell(chat_id, System("role", caller.id, [user], role=Role.OWNER.value))
-        await self.announcer.tell(chat_id, System("role", caller.id, [caller.id], role=Role.ADMIN.value))
+        await self.announcer.told(chat_id)
         actor.role, target.role = Role.ADMIN, Role.OWNER
         return MemberPage(items=[view(row) for row in privacy.shown_to(caller.id, [actor, target])], next=None)
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 from adapters.stores import Stores
 from chat.errors import Conflict, NotFound
-from chat.models import Chat, ChatKind, Circle, Head, Member, Role, User
+from chat.events import System
+from chat.ids import new_message_id
+from chat.models import Chat, ChatKind, Circle, Head, Member, Notice, Role, User
 from chat.people import Block, Contact, InvitationLink, JoinRequest, Place
 
 AT = datetime(2026, 5, 1, 12, 0, 0, 123_000, tzinfo=UTC)
@@ -282,6 +284,47 @@ async def test_handing_over(stores: Stores) -> None:
     assert await present(stores) == {"user1": Role.OWNER, "user2": Role.MEMBER}
     assert sorted(await asyncio.gather(*(hand_over("g-1", "user1", "user2") for _ in range(3)))) == [False, False, True]
     assert await present(stores) == {"user1": Role.ADMIN, "user2": Role.OWNER}
+
+
+async def test_what_is_told_of_a_change_is_stored_with_it_or_not_at_all(stores: Stores) -> None:
+    await group(stores, member("user1", role=Role.OWNER), member("user2"), member("user3"))
+    await stores.invitations.add(link(max_uses=1))
+    memberships = stores.memberships
+
+    def note(what: Literal["joined", "left", "role"], *users: str) -> Notice:
+        return Notice(new_message_id(), "g-1", System(what, "user1", list(users)), AT)
+
+    async def noted() -> list[tuple[str, list[str]]]:
+        found = await stores.notices.of_chat("g-1", 99)
+        for one in found:
+            await stores.notices.drop(one)
+        return [(one.system.what, one.system.users) for one in found]
+
+    await memberships.join([member("user2"), member("user4"), member("user5")], most=9, notice=note("joined"))
+    assert await noted() == [("joined", ["user4", "user5"])]
+    assert await memberships.accept("inv-1", member("user6"), now=NOW, most=9, notice=note("joined"))
+    assert await noted() == [("joined", ["user6"])]
+    assert await memberships.remove("g-1", "user6", AT, by="user1", notice=note("left", "user6"))
+    assert await memberships.leave("g-1", "user5", AT, notice=note("left", "user5"), inherits=note("role")) == (
+        True,
+        None,
+    )
+    assert await noted() == [("left", ["user6"]), ("left", ["user5"])]
+    assert await memberships.hand_over("g-1", "user1", "user2", notices=[note("role", "user2"), note("role", "user1")])
+    assert await noted() == [("role", ["user2"]), ("role", ["user1"])]
+    assert (await memberships.leave("g-1", "user2", AT, notice=note("left", "user2"), inherits=note("role")))[0]
+    assert await noted() == [("left", ["user2"]), ("role", ["user1"])]
+
+    await memberships.join([member("user1")], most=9, notice=note("joined"))
+    with pytest.raises(NotFound):
+        await memberships.accept("inv-1", member("user7"), now=NOW, most=9, notice=note("joined"))
+    with pytest.raises(Conflict):
+        await memberships.join([member("user8")], most=1, notice=note("joined"))
+    assert not await memberships.remove("g-1", "user1", AT, by="user3", notice=note("left"))
+    assert not (await memberships.leave("g-1", "user2", AT, notice=note("left"), inherits=note("role")))[0]
+    assert not await memberships.hand_over("g-1", "user1", "user2", notices=[note("role")])
+    assert not await memberships.approve(member("user9"), most=9, notice=note("joined"))
+    assert await noted() == []
 
 
 # ---- the member's own
