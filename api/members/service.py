@@ -20,7 +20,7 @@ from chat import permissions, privacy
 from chat.envelopes import System
 from chat.errors import Forbidden, NotFound
 from chat.ids import is_principal
-from chat.models import Chat, ChatKind, Member, Principal, Role
+from chat.models import Chat, ChatKind, Member, Notice, Principal, Role
 from chat.people_stores import MembershipStore
 from chat.ports import ChatStore, MessageStore
 
@@ -123,8 +123,9 @@ class MemberService:
         await self.announcer.told(chat_id)
 
     async def _leave(self, chat_id: str, user: str) -> None:
-        first = notice(chat_id, System("left", user, [user]))
-        second = notice(chat_id, System("role", user, role=Role.OWNER.value))
+        first, second = _in_order(
+            notice(chat_id, System("left", user, [user])), notice(chat_id, System("role", user, role=Role.OWNER.value))
+        )
         left, heir = await self.memberships.leave(chat_id, user, now(), notice=first, inherits=second)
         if not left:
             raise unknown_chat()
@@ -142,10 +143,10 @@ class MemberService:
         await self.group(chat_id)
         target = await self._present(chat_id, user)
         allowed = permissions.may_hand_over(actor, target)
-        notices = [
+        notices = _in_order(
             notice(chat_id, System("role", caller.id, [user], role=Role.OWNER.value)),
             notice(chat_id, System("role", caller.id, [caller.id], role=Role.ADMIN.value)),
-        ]
+        )
         if not (allowed and await self.memberships.hand_over(chat_id, caller.id, user, notices=notices)):
             raise Forbidden("only the owner makes another person the owner", code="not_a_manager")
         await self.announcer.changed(chat_id, [caller.id, user])
@@ -188,3 +189,8 @@ class MemberService:
         if chat.kind is ChatKind.DIRECT:
             raise Forbidden("a direct chat keeps its two members", code="fixed_members")
         return chat
+
+
+def _in_order(*notices: Notice) -> list[Notice]:
+    """Notices are told by id, and ids of the same millisecond have no order: they are given theirs."""
+    return [replace(one, id=id_) for one, id_ in zip(notices, sorted(one.id for one in notices), strict=True)]
