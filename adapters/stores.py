@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from chat.ports import (
+    Audit,
     ChatStore,
     DeadLetterStore,
     DeviceStore,
@@ -36,5 +37,6 @@ class Stores:
     grants: GrantStore
     push_tokens: PushTokenStore
     dead_letters: DeadLetterStore
+    audit: Audit
     healthy: Callable[[], Awaitable[bool]]
     close: Callable[[], Awaitable[None]]

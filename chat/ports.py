@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from chat.audit import Anchor, AuditEntry, AuditRecord, AuditSearch
 from chat.envelopes import Event
 from chat.models import (
     Chat,
@@ -46,6 +47,7 @@ from chat.services import (
 )
 
 __all__ = [
+    "Audit",
     "Authenticator",
     "ChatStore",
     "DeadLetterStore",
@@ -400,4 +402,24 @@ class DeadLetterStore(Protocol):
 
     async def page(self, *, after: str = "", limit: int = 50) -> list[DeadLetter]:
         """Letters by id."""
+        ...
+
+
+class Audit(Protocol):
+    """The audit log: written, read and verified; nothing in it is ever changed or removed."""
+
+    async def record(self, entry: AuditEntry) -> AuditRecord:
+        """Put an entry at the end of the chain, with write concern majority. Call it before the change that it tells of."""
+        ...
+
+    async def search(self, search: AuditSearch, *, before: int | None = None, limit: int = 50) -> list[AuditRecord]:
+        """Records that are wanted, newest first, with a smaller `seq` than `before`."""
+        ...
+
+    async def after(self, seq: int, limit: int) -> list[AuditRecord]:
+        """Records with a greater `seq`, rising."""
+        ...
+
+    async def head(self) -> Anchor:
+        """The newest record as it is noted beside the chain; it may be behind the chain, and is never ahead of it."""
         ...

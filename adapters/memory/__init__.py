@@ -7,6 +7,7 @@ Usage::
 
 from __future__ import annotations
 
+from adapters.memory.audit import MemoryAudit
 from adapters.memory.chats import MemoryChats
 from adapters.memory.dead_letters import MemoryDeadLetters
 from adapters.memory.grants import MemoryGrants
@@ -33,6 +34,7 @@ def memory_stores() -> Stores:
         grants=MemoryGrants(),
         push_tokens=MemoryPushTokens(),
         dead_letters=MemoryDeadLetters(),
+        audit=MemoryAudit(),
         healthy=_healthy,
         close=_close,
     )

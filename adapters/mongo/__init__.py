@@ -9,6 +9,7 @@ Usage::
 
 from __future__ import annotations
 
+from adapters.mongo.audit import MongoAudit
 from adapters.mongo.chats import MongoChats
 from adapters.mongo.client import Database, connect, healthy
 from adapters.mongo.dead_letters import MongoDeadLetters
@@ -55,6 +56,7 @@ def stores_of(db: Database) -> Stores:
         grants=MongoGrants(db),
         push_tokens=MongoPushTokens(db),
         dead_letters=MongoDeadLetters(db),
+        audit=MongoAudit(db),
         healthy=lambda: healthy(db),
         close=db.client.close,
     )
