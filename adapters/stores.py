@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from chat.admin import AdminStore
 from chat.ports import (
     Audit,
     ChatStore,
@@ -38,5 +39,6 @@ class Stores:
     push_tokens: PushTokenStore
     dead_letters: DeadLetterStore
     audit: Audit
+    admin: AdminStore
     healthy: Callable[[], Awaitable[bool]]
     close: Callable[[], Awaitable[None]]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 
 from chat.models import Member, Principal, PrincipalKind, Role
 from chat.topics import Kind, Topic
@@ -185,3 +185,35 @@ def may_set_role(actor: Member | None, target: Member) -> bool:
     if actor is None or actor.left_at is not None or actor.role is not Role.OWNER:
         return False
     return actor.user != target.user
+
+
+class Rank(IntEnum):
+    """What somebody is in administration."""
+
+    USER = 0
+    MODERATOR = 1
+    ADMIN = 2
+
+
+def rank(*, admin: bool, moderator: bool) -> Rank:
+    """The higher of what somebody is."""
+    return Rank.ADMIN if admin else Rank.MODERATOR if moderator else Rank.USER
+
+
+def may_sanction(actor: Rank, target: Rank, *, oneself: bool) -> bool:
+    """Whether somebody may be suspended, shadow-banned, signed out or let in again: by moderators those below them, by
+    administrators anybody, and nobody by themselves (an installation must not lose its last administrator by a slip).
+    """
+    if oneself or actor < Rank.MODERATOR:
+        return False
+    return actor is Rank.ADMIN or target < actor
+
+
+def may_ban(actor: Rank, target: Rank, *, oneself: bool) -> bool:
+    """Whether somebody may be banned, or a ban lifted: administrators only."""
+    return actor is Rank.ADMIN and may_sanction(actor, target, oneself=oneself)
+
+
+def may_moderate(actor: Rank) -> bool:
+    """Whether they may delete any message of any chat for everyone."""
+    return actor >= Rank.MODERATOR

@@ -356,6 +356,10 @@ class GrantStore(Protocol):
         """End a sign-in."""
         ...
 
+    async def revoke_all(self, user: str, at: datetime, *, keep: str | None = None) -> list[str]:
+        """End every sign-in of a user that lives, but for `keep`; their ids."""
+        ...
+
     async def alive(self, sids: Sequence[str]) -> set[str]:
         """Those that are neither revoked nor expired: the broker's sweep, in one query."""
         ...

@@ -7,6 +7,7 @@ Usage::
 
 from __future__ import annotations
 
+from adapters.memory.admin import MemoryAdmin
 from adapters.memory.audit import MemoryAudit
 from adapters.memory.chats import MemoryChats
 from adapters.memory.dead_letters import MemoryDeadLetters
@@ -24,17 +25,20 @@ __all__ = ["Stores", "memory_stores"]
 def memory_stores() -> Stores:
     """A bundle of empty stores that live as long as the process."""
     notices = MemoryNotices()
+    users, chats = MemoryUsers(), MemoryChats(notices)
+    devices = MemoryDevices(users)
     return Stores(
         messages=MemoryMessages(),
-        chats=MemoryChats(notices),
+        chats=chats,
         notices=notices,
         receipts=MemoryReceipts(),
-        users=MemoryUsers(),
-        devices=MemoryDevices(),
+        users=users,
+        devices=devices,
         grants=MemoryGrants(),
         push_tokens=MemoryPushTokens(),
         dead_letters=MemoryDeadLetters(),
         audit=MemoryAudit(),
+        admin=MemoryAdmin(users, devices, chats),
         healthy=_healthy,
         close=_close,
     )

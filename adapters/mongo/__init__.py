@@ -9,6 +9,7 @@ Usage::
 
 from __future__ import annotations
 
+from adapters.mongo.admin import MongoAdmin
 from adapters.mongo.audit import MongoAudit
 from adapters.mongo.chats import MongoChats
 from adapters.mongo.client import Database, connect, healthy
@@ -57,6 +58,7 @@ def stores_of(db: Database) -> Stores:
         push_tokens=MongoPushTokens(db),
         dead_letters=MongoDeadLetters(db),
         audit=MongoAudit(db),
+        admin=MongoAdmin(db),
         healthy=lambda: healthy(db),
         close=db.client.close,
     )

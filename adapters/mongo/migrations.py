@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 import pymongo
 from pymongo.errors import DuplicateKeyError
 
-from adapters.mongo import audit, chats, grants, messages, push_tokens, receipts, users
+from adapters.mongo import admin, audit, chats, grants, messages, push_tokens, receipts, users
 from adapters.mongo.client import Database, translate
 
 COLLECTION = "schema_migrations"
@@ -70,12 +70,13 @@ async def _pins(db: Database) -> None:
     await db[messages.COLLECTION].create_indexes(messages.INDEXES)
 
 
-async def _audit(db: Database) -> None:
+async def _administration(db: Database) -> None:
     await db[audit.COLLECTION].create_indexes(audit.INDEXES)
+    await db[users.USERS].create_indexes(admin.USER_INDEXES)
 
 
 MIGRATIONS = (
     Migration(1, "first indexes", _first_indexes),
     Migration(2, "pinned messages", _pins),
-    Migration(3, "audit log", _audit),
+    Migration(3, "administration", _administration),
 )
