@@ -8,6 +8,7 @@ import msgspec
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from api.admin.routers import EXAMPLES as ADMIN_EXAMPLES
 from api.auth.schemas import ACCOUNT_EXAMPLE, TOKENS_EXAMPLE, Account, Tokens
 from api.chats.schemas import CHAT_EXAMPLE, CHATS_EXAMPLE, ChatPage, ChatView
 from api.dead_letters.schemas import (
@@ -47,6 +48,7 @@ EXAMPLES: dict[type[msgspec.Struct], dict[str, Any]] = {
     SyncAnswer: SYNC_EXAMPLE,
     SyncPage: SYNC_PAGE_EXAMPLE,
     Tokens: TOKENS_EXAMPLE,
+    **ADMIN_EXAMPLES,
 }
 """What routes answer and read, each with an example."""
 

@@ -14,7 +14,7 @@ import msgspec
 from chat.models import Chat, ChatKind
 
 
-class BlockKind(StrEnum):
+class ExclusionKind(StrEnum):
     """Why somebody may do nothing now."""
 
     SUSPENDED = "suspended"
@@ -23,14 +23,14 @@ class BlockKind(StrEnum):
     """By an administrator; a moderator can't lift it."""
 
 
-class Block(msgspec.Struct, frozen=True):
+class Exclusion(msgspec.Struct, frozen=True):
     """What keeps somebody out, with all of their devices.
 
     Attributes:
         until: it ends by itself at that time; None: when it is lifted.
     """
 
-    kind: BlockKind
+    kind: ExclusionKind
     at: datetime
     by: str
     reason: str
@@ -65,7 +65,7 @@ class Account(msgspec.Struct):
     admin: bool = False
     moderator: bool = False
     disabled: bool = False
-    block: Block | None = None
+    block: Exclusion | None = None
     shadowed: bool = False
 
     def state(self, now: datetime) -> AccountState:
@@ -126,7 +126,7 @@ class AdminStore(Protocol):
         """Users that are wanted."""
         ...
 
-    async def block(self, user: str, block: Block | None) -> bool:
+    async def block(self, user: str, block: Exclusion | None) -> bool:
         """Keep somebody and their devices out, or let them in again: one write. False if there is no such user."""
         ...
 
@@ -152,4 +152,71 @@ class AdminStore(Protocol):
 
     async def devices(self, search: DeviceSearch, *, after: str = "", limit: int) -> list[DeviceRow]:
         """Devices that are wanted."""
+        ...
+
+
+class LiveConnection(msgspec.Struct):
+    """A session at the broker. What only a connection has is null while its client is away.
+
+    Attributes:
+        address: of the client.
+        keep_alive: seconds. So is `session_expiry`: how long it is kept after the connection; null for ever.
+        inflight, queued: messages on their way to it, and waiting for it.
+    """
+
+    client_id: str
+    principal: str
+    connected: bool
+    version: str
+    address: str | None
+    connected_at: str | None
+    keep_alive: int | None
+    session_expiry: float | None
+    subscriptions: int
+    inflight: int
+    queued: int
+
+
+class LiveConnectionDetail(LiveConnection):
+    """A session with its bounds and subscriptions."""
+
+    queue_limit: int
+    window: int
+    filters: list[str]
+
+
+class Connections(Protocol):
+    """The broker's connections.
+
+    Every method raises `Unavailable` when the broker does not answer, or this process was not told where it is.
+    """
+
+    async def page(
+        self, *, prefix: str, state: str, cursor: str | None, limit: int
+    ) -> tuple[list[LiveConnection], str | None]:
+        """Sessions by client id, and where the next page begins.
+
+        Args:
+            state: `connected`, `away` or `all`.
+        """
+        ...
+
+    async def get(self, client: str) -> LiveConnectionDetail | None:
+        """One session; None when there is none of that client id."""
+        ...
+
+    async def disconnect(self, client: str, *, drop_session: bool) -> tuple[bool, bool] | None:
+        """Cut it: whether it was connected, and whether its session is still there. None when there is none."""
+        ...
+
+
+class Processes(Protocol):
+    """The other processes, as they tell of themselves. A process that does not answer is None."""
+
+    async def health(self) -> dict[str, dict[str, bool] | None]:
+        """The parts of each process, by name, and whether they are well."""
+        ...
+
+    async def settings(self) -> dict[str, dict[str, str] | None]:
+        """The settings that each process goes by, without secrets."""
         ...

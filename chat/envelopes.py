@@ -115,11 +115,10 @@ class _StrictSend(Send, forbid_unknown_fields=True):
     body: _StrictBody | None = None
 
 
-class _SystemSend(Send, forbid_unknown_fields=True, kw_only=True):
-    """As it must come from one of our services."""
+class _ServiceSend(Send, forbid_unknown_fields=True, kw_only=True):
+    """As it must come from one of our services: what has changed, or the deletion of what a moderator has taken down."""
 
-    type: Literal["system"]
-    system: System
+    type: Literal["system", "delete"]
 
 
 class Ack(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -225,7 +224,7 @@ class Invitation(msgspec.Struct, omit_defaults=True):
 
 _encoder = msgspec.json.Encoder()
 _send = msgspec.json.Decoder(_StrictSend)
-_system = msgspec.json.Decoder(_SystemSend)
+_system = msgspec.json.Decoder(_ServiceSend)
 _ack = msgspec.json.Decoder(Ack)
 _sync = msgspec.json.Decoder(SyncRequest)
 
@@ -264,11 +263,15 @@ def read_system(payload: bytes) -> Send:
     """Read what one of our services tells a chat.
 
     Raises:
-        InvalidEnvelope: not JSON, or no system event.
-        InvalidId: the id is no UUID.
+        InvalidEnvelope: not JSON, or neither a system event nor a deletion.
+        InvalidId: the id or target is no UUID.
     """
     send = _strict(_system, payload)
     send.id = check_message_id(send.id)
+    if (send.type == "system") != (send.system is not None):
+        raise InvalidEnvelope("a system event says what has changed, and nothing else does")
+    if send.type == "delete":
+        _check_parts(send)
     return send
 
 

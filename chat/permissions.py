@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import IntEnum, StrEnum
 
+from chat.ids import is_service
 from chat.models import Member, Principal, PrincipalKind, Role
 from chat.topics import Kind, Topic
 
@@ -152,8 +153,8 @@ def may_edit(sender: str, author: str) -> bool:
 
 
 def may_delete(sender: str, author: str, role: Role | None) -> bool:
-    """Whether `sender` may delete a message for everyone: its author, and those who manage a group."""
-    return sender == author or role in MANAGERS
+    """Whether `sender` may delete a message for everyone: its author, those who manage a group, and a service of ours for a moderator."""
+    return sender == author or role in MANAGERS or is_service(sender)
 
 
 def may_pin(role: Role | None, *, direct: bool) -> bool:

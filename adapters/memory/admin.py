@@ -11,7 +11,7 @@ from adapters.memory.chats import MemoryChats
 from adapters.memory.records import copied
 from adapters.memory.users import MemoryDevices, MemoryUsers
 from adapters.searching import beginning, holding
-from chat.admin import Account, AccountSearch, Block, ChatSearch, DeviceRow, DeviceSearch
+from chat.admin import Account, AccountSearch, ChatSearch, DeviceRow, DeviceSearch, Exclusion
 from chat.models import Chat
 
 R = TypeVar("R", Account, Chat, DeviceRow)
@@ -58,7 +58,7 @@ class MemoryAdmin:
         )
         return _page(wanted, after, limit)
 
-    async def block(self, user: str, block: Block | None) -> bool:
+    async def block(self, user: str, block: Exclusion | None) -> bool:
         """See `AdminStore.block`."""
         if user not in self._users.rows:
             return False

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from adapters.memory.records import copied
-from chat.admin import Block
+from chat.admin import Exclusion
 from chat.models import Device, User
 
 
@@ -21,7 +21,7 @@ class MemoryUsers:
     def __init__(self) -> None:
         self._users: dict[str, User] = {}
         self.rows = self._users
-        self.blocks: dict[str, Block] = {}
+        self.blocks: dict[str, Exclusion] = {}
 
     def out(self, user: str) -> bool:
         """Whether somebody who is there may do nothing now."""

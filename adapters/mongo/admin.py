@@ -24,11 +24,11 @@ from chat.admin import (
     Account,
     AccountSearch,
     AccountState,
-    Block,
-    BlockKind,
     ChatSearch,
     DeviceRow,
     DeviceSearch,
+    Exclusion,
+    ExclusionKind,
 )
 from chat.models import Chat
 
@@ -72,7 +72,7 @@ class MongoAdmin:
         return [_to_account(document) for document in found]
 
     @translate
-    async def block(self, user: str, block: Block | None) -> bool:
+    async def block(self, user: str, block: Exclusion | None) -> bool:
         """See `AdminStore.block`."""
         change: Document
         if block is None:
@@ -158,7 +158,7 @@ def _in_state(state: AccountState) -> Document:
 
 def _to_account(document: Document) -> Account:
     row = document.get("block")
-    block = row and Block(BlockKind(row["kind"]), row["at"], row["by"], row["reason"], row.get("until"))
+    block = row and Exclusion(ExclusionKind(row["kind"]), row["at"], row["by"], row["reason"], row.get("until"))
     return Account(
         id=document["_id"],
         display_name=document["display_name"],

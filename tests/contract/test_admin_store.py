@@ -7,16 +7,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from adapters.stores import Stores
-from chat.admin import AccountSearch, AccountState, Block, BlockKind, ChatSearch, DeviceSearch
+from chat.admin import AccountSearch, AccountState, ChatSearch, DeviceSearch, Exclusion, ExclusionKind
 from chat.models import Chat, ChatKind, Device, Grant, Member, Role, User
 
 AT = datetime(2026, 5, 1, 12, 0, 0, 123_000, tzinfo=UTC)
-FOREVER = Block(BlockKind.BANNED, AT, "gwanri", "스팸")
+FOREVER = Exclusion(ExclusionKind.BANNED, AT, "gwanri", "스팸")
 
 
-def until(delta: timedelta) -> Block:
+def until(delta: timedelta) -> Exclusion:
     end = datetime.now(UTC) + delta
-    return Block(BlockKind.SUSPENDED, AT, "gwanri", "욕설 😡", end.replace(microsecond=0))
+    return Exclusion(ExclusionKind.SUSPENDED, AT, "gwanri", "욕설 😡", end.replace(microsecond=0))
 
 
 async def people(stores: Stores) -> None:
@@ -40,7 +40,7 @@ async def test_who_is_kept_out_is_out_with_their_devices_until_the_end(stores: S
     assert not await stores.admin.block("nobody", FOREVER)
 
 
-async def kept_out(stores: Stores, block: Block, *, out: bool) -> None:
+async def kept_out(stores: Stores, block: Exclusion, *, out: bool) -> None:
     assert await stores.admin.block("haneul", block)
     account = await stores.admin.account("haneul")
     assert account is not None
