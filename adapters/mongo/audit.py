@@ -70,9 +70,7 @@ class MongoAudit:
 
     async def _append(self, entry: AuditEntry) -> AuditRecord:
         for _ in range(_TRIES):
-            newest = await fetch(self._records, {}, {"hash": 1}, sort=[("_id", DESCENDING)], limit=1)
-            behind = Anchor(int(newest[0]["_id"]), newest[0]["hash"]) if newest else Anchor()
-            record = seal(entry, behind)
+            record = seal(entry, await self._end())
             try:
                 await self._records.insert_one(_from_record(record))
             except DuplicateKeyError:
@@ -80,6 +78,15 @@ class MongoAudit:
                 continue
             return record
         raise Unavailable("the audit log is written by too many at once")
+
+    async def _end(self) -> Anchor:
+        """Where the chain goes on. The note is read first, so it is ahead of the records only when their end was cut off: then the next
+        one follows the note, and the gap stays for everybody to see.
+        """
+        noted = await self.head()
+        newest = await fetch(self._records, {}, {"hash": 1}, sort=[("_id", DESCENDING)], limit=1)
+        stored = Anchor(int(newest[0]["_id"]), newest[0]["hash"]) if newest else Anchor()
+        return stored if stored.seq >= noted.seq else noted
 
     @translate
     async def search(self, search: AuditSearch, *, before: int | None = None, limit: int = 50) -> list[AuditRecord]:
