@@ -5,6 +5,7 @@ The records hold no credentials: nothing that is shown to an administrator lets 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
@@ -128,6 +129,10 @@ class AdminStore(Protocol):
 
     async def block(self, user: str, block: Exclusion | None) -> bool:
         """Keep somebody and their devices out, or let them in again: one write. False if there is no such user."""
+        ...
+
+    async def kept_out(self, ids: Sequence[str]) -> set[str]:
+        """Those of the ids that are users who may do nothing now."""
         ...
 
     async def set_shadowed(self, user: str, *, shadowed: bool) -> bool:

@@ -21,6 +21,7 @@ from kombu import Queue
 from adapters import logging, mongo, valkey
 from adapters.jobs import TRANSPORT, celery_app
 from adapters.push_fcm import FcmSender
+from adapters.settings_view import visible
 from chat.jobs import MAINTENANCE_QUEUE, PUSH_QUEUE
 from workers import tasks
 from workers.beat import BeatThread
@@ -142,7 +143,13 @@ def run(settings: WorkerSettings, metrics_dir: Path) -> int:
         without_mingle=True,
         without_heartbeat=True,
     )
-    status = StatusThread(settings.worker_http, metrics_dir, partial(_outside, settings), partial(_inside, worker))
+    status = StatusThread(
+        settings.worker_http,
+        metrics_dir,
+        partial(_outside, settings),
+        partial(_inside, worker),
+        partial(visible, settings),
+    )
     status.start()
     try:
         worker.start()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -67,6 +67,10 @@ class MemoryAdmin:
         else:
             self._users.blocks[user] = block
         return True
+
+    async def kept_out(self, ids: Sequence[str]) -> set[str]:
+        """See `AdminStore.kept_out`."""
+        return {user for user in ids if self._users.out(user)}
 
     async def set_shadowed(self, user: str, *, shadowed: bool) -> bool:
         """See `AdminStore.set_shadowed`."""

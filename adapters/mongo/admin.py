@@ -12,6 +12,7 @@ Lists for administrators are read in the order of `_id`, and filtered on the way
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from pymongo import ASCENDING, IndexModel
@@ -83,6 +84,11 @@ class MongoAdmin:
                 row["until"] = block.until
             change = {"$set": {"block": row, "blocked_until": block.until or NEVER}}
         return bool((await self._users.update_one({"_id": user}, change)).matched_count)
+
+    @translate
+    async def kept_out(self, ids: Sequence[str]) -> set[str]:
+        """See `AdminStore.kept_out`."""
+        return await kept_out(self._users, ids)
 
     @translate
     async def set_shadowed(self, user: str, *, shadowed: bool) -> bool:

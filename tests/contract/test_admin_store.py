@@ -52,6 +52,9 @@ async def kept_out(stores: Stores, block: Exclusion, *, out: bool) -> None:
     assert (user.disabled, device.disabled) == (out, out)
     assert await stores.users.existing(["haneul", "bada"]) == ({"bada"} if out else {"haneul", "bada"})
     assert await stores.devices.existing(["dev-1", "dev-2", "dev-3"]) == ({"dev-3"} if out else {"dev-1", "dev-3"})
+    assert await stores.admin.kept_out(["haneul", "bada", "haneul2", "nobody"]) == {"haneul2"} | (
+        {"haneul"} if out else set()
+    )
     rows = await stores.admin.devices(DeviceSearch(owner="haneul"), limit=9)
     assert [(row.id, row.disabled) for row in rows] == [("dev-1", out), ("dev-2", True)]
 
