@@ -18,6 +18,7 @@ from chat.ports import (
     ReceiptStore,
     UserStore,
 )
+from chat.statistics import StatisticsStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,5 +41,6 @@ class Stores:
     dead_letters: DeadLetterStore
     audit: Audit
     admin: AdminStore
+    statistics: StatisticsStore
     healthy: Callable[[], Awaitable[bool]]
     close: Callable[[], Awaitable[None]]

@@ -30,6 +30,7 @@ from workers.process import PoolProcess, Services
 from workers.push.deliver import Limits, PushDelivery
 from workers.push.sweep import PushSweep
 from workers.settings import WorkerSettings
+from workers.statistics import RollUp
 from workers.status import Check, StatusThread
 
 MAX_WAITING_RETRIES = 10_000
@@ -77,7 +78,13 @@ async def open_services(settings: WorkerSettings) -> Services:
         await client.aclose()
         await stores.close()
 
-    return Services(delivery, sweep, Eraser(stores.messages), close)
+    return Services(
+        delivery,
+        sweep,
+        Eraser(stores.messages),
+        RollUp(stores.statistics, budget=settings.worker_task_seconds / 2),
+        close,
+    )
 
 
 def _sender(settings: WorkerSettings) -> FcmSender | None:
@@ -106,7 +113,9 @@ def create(settings: WorkerSettings) -> Celery:
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
         beat_schedule_filename=str(settings.worker_state_dir / "beat-schedule"),
-        beat_schedule=tasks.schedule(settings.worker_sweep_every, settings.worker_erase_every)
+        beat_schedule=tasks.schedule(
+            settings.worker_sweep_every, settings.worker_erase_every, settings.worker_statistics_every
+        )
         if settings.worker_beat
         else {},
     )

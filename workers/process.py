@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from workers.erase import Eraser
 from workers.push.deliver import PushDelivery
 from workers.push.sweep import PushSweep
+from workers.statistics import RollUp
 
 T = TypeVar("T")
 
@@ -21,6 +22,7 @@ class Services:
     delivery: PushDelivery
     sweep: PushSweep
     eraser: Eraser
+    roll_up: RollUp
     close: Callable[[], Awaitable[None]]
 
 

@@ -16,6 +16,7 @@ from adapters.memory.messages import MemoryMessages
 from adapters.memory.notices import MemoryNotices
 from adapters.memory.push_tokens import MemoryPushTokens
 from adapters.memory.receipts import MemoryReceipts
+from adapters.memory.statistics import MemoryStatistics
 from adapters.memory.users import MemoryDevices, MemoryUsers
 from adapters.stores import Stores
 
@@ -26,12 +27,13 @@ def memory_stores() -> Stores:
     """A bundle of empty stores that live as long as the process."""
     notices = MemoryNotices()
     users, chats = MemoryUsers(), MemoryChats(notices)
+    messages, receipts = MemoryMessages(), MemoryReceipts()
     devices = MemoryDevices(users)
     return Stores(
-        messages=MemoryMessages(),
+        messages=messages,
         chats=chats,
         notices=notices,
-        receipts=MemoryReceipts(),
+        receipts=receipts,
         users=users,
         devices=devices,
         grants=MemoryGrants(),
@@ -39,6 +41,7 @@ def memory_stores() -> Stores:
         dead_letters=MemoryDeadLetters(),
         audit=MemoryAudit(),
         admin=MemoryAdmin(users, devices, chats),
+        statistics=MemoryStatistics(messages, chats, receipts),
         healthy=_healthy,
         close=_close,
     )

@@ -20,6 +20,7 @@ from adapters.mongo.migrations import migrate
 from adapters.mongo.notices import MongoNotices
 from adapters.mongo.push_tokens import MongoPushTokens
 from adapters.mongo.receipts import MongoReceipts
+from adapters.mongo.statistics import MongoStatistics
 from adapters.mongo.users import MongoDevices, MongoUsers
 from adapters.stores import Stores
 
@@ -59,6 +60,7 @@ def stores_of(db: Database) -> Stores:
         dead_letters=MongoDeadLetters(db),
         audit=MongoAudit(db),
         admin=MongoAdmin(db),
+        statistics=MongoStatistics(db),
         healthy=lambda: healthy(db),
         close=db.client.close,
     )

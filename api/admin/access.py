@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import Depends, Request
-from pydantic import Field
+from pydantic import AfterValidator, AwareDatetime, Field
 
 from api.deps import Caller, PartsDep
 from api.trail import Trail, trail_of
@@ -25,6 +26,17 @@ Reason = Annotated[
     ),
 ]
 """Why something is done; never empty."""
+
+
+def _utc(moment: datetime) -> datetime:
+    """In UTC, in years that every store and every later sum can hold."""
+    if not 1970 <= moment.year <= 9000:
+        raise ValueError("a time is in the years from 1970 to 9000")
+    return moment.astimezone(UTC)
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_utc)]
+"""A time with its offset, turned into UTC."""
 
 Text = Annotated[
     str,

@@ -31,12 +31,14 @@ from api.admin.devices.endpoints import router as devices
 from api.admin.devices.schemas import DEVICE_EXAMPLE, DEVICES_EXAMPLE, AdminDevice, AdminDevicePage
 from api.admin.messages.endpoints import router as messages
 from api.admin.messages.schemas import MODERATED_EXAMPLE, Moderated
+from api.admin.statistics.endpoints import router as statistics
+from api.admin.statistics.schemas import STATISTICS_EXAMPLE, Statistics
 from api.admin.system.endpoints import router as system
 from api.admin.system.schemas import HEALTH_EXAMPLE, SETTINGS_EXAMPLE, SystemHealth, SystemSettings
 from api.admin.users.endpoints import router as users
 from api.admin.users.schemas import USER_DETAIL_EXAMPLE, USERS_EXAMPLE, AdminUserDetail, AdminUserPage
 
-ROUTERS: tuple[APIRouter, ...] = (users, chats, devices, connections, messages, audit, system)
+ROUTERS: tuple[APIRouter, ...] = (users, chats, devices, connections, messages, statistics, audit, system)
 
 EXAMPLES: dict[type[msgspec.Struct], dict[str, Any]] = {
     AdminChatDetail: CHAT_DETAIL_EXAMPLE,
@@ -51,6 +53,7 @@ EXAMPLES: dict[type[msgspec.Struct], dict[str, Any]] = {
     Disconnected: DISCONNECTED_EXAMPLE,
     LiveConnectionDetail: CONNECTION_DETAIL_EXAMPLE,
     Moderated: MODERATED_EXAMPLE,
+    Statistics: STATISTICS_EXAMPLE,
     SystemHealth: HEALTH_EXAMPLE,
     SystemSettings: SETTINGS_EXAMPLE,
     Verification: VERIFICATION_EXAMPLE,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 
 import msgspec
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
+from api.admin.access import Moment
 from chat.audit import FIRST, AuditRecord
 
 MAX_CHECKED = 20_000
@@ -23,8 +24,8 @@ class AuditQuery(BaseModel):
         default=None, max_length=64, description="a word, or a family of words: `user.`", examples=["user.banned"]
     )
     target: str | None = Field(default=None, max_length=200, description="whom or what it was done to")
-    since: AwareDatetime | None = None
-    until: AwareDatetime | None = Field(default=None, description="before that time")
+    since: Moment | None = None
+    until: Moment | None = Field(default=None, description="before that time")
     cursor: str | None = Field(default=None, max_length=256, description="`next` of the page before")
     limit: int = Field(default=50, ge=1, le=200)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Literal
 
 import msgspec
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
-from api.admin.access import Reason, Text
+from api.admin.access import Moment, Reason, Text
 from api.clock import now
 from chat.admin import Account, AccountState, Exclusion
 from chat.permissions import rank
@@ -52,7 +52,7 @@ class Sanction(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     reason: Reason
-    until: AwareDatetime | None = Field(
+    until: Moment | None = Field(
         default=None, description="it ends by itself then; null: when it is lifted", examples=["2026-06-01T00:00:00Z"]
     )
 
@@ -60,8 +60,7 @@ class Sanction(BaseModel):
         """`until` in UTC, in whole milliseconds, as it is stored."""
         if self.until is None:
             return None
-        end = self.until.astimezone(UTC)
-        return end.replace(microsecond=end.microsecond // 1000 * 1000)
+        return self.until.replace(microsecond=self.until.microsecond // 1000 * 1000)
 
 
 class NewRank(BaseModel):

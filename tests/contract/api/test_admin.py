@@ -289,3 +289,34 @@ async def test_without_a_broker_connections_are_unavailable(
     monkeypatch.setattr(api.connections, "get", away)
     answer = await gwanri.call(method, "/v1/admin/connections/x", params=WHY if method == "DELETE" else {})
     assert problem(answer) == (503, "unavailable")
+
+
+async def test_statistics_from_roll_ups_only(api: Harness) -> None:
+    gwanri, haneul = await staff(api), await api.user("haneul")
+    chat = (await haneul.post("/v1/chats", {"kind": "group", "title": "산", "members": []})).json()["id"]
+    for _ in range(3):
+        await haneul.post(f"/v1/chats/{chat}/messages", {"id": new_message_id(), "body": {"text": "안녕"}})
+    await api.stores.chats.touch({chat: (await api.stores.messages.head(chat), datetime.now(UTC))})
+    before = (await gwanri.get("/v1/admin/statistics")).json()
+    assert (before["by"], before["counted_until"]) == ("hour", None)
+    assert sum(row["messages"] for row in before["items"]) == 0
+    await api.stores.statistics.roll_up(now=datetime.now(UTC), limit=1000)
+    for by, count in [("hour", 24), ("day", 30)]:
+        found = (await gwanri.get("/v1/admin/statistics", by=by)).json()
+        assert len(found["items"]) == count
+        assert sum(row["messages"] for row in found["items"]) == 3
+        assert max(row["active_users"] for row in found["items"]) == 1
+        assert not found["items"][-1]["complete"]
+        assert found["items"][0]["complete"]
+        assert found["items"][0]["p50_ms"] is None
+    past = await gwanri.get(
+        "/v1/admin/statistics", by="day", since="2020-01-01T00:00:00Z", until="2020-01-03T00:00:00Z"
+    )
+    assert [row["begin"] for row in past.json()["items"]] == ["2020-01-01T00:00:00Z", "2020-01-02T00:00:00Z"]
+    for wrong in (
+        {"since": "2020-01-03T00:00:00Z", "until": "2020-01-01T00:00:00Z"},
+        {"since": "1970-01-01T00:00:00Z"},
+        {"since": "0001-01-01T00:00:00+23:59"},
+        {"by": "year"},
+    ):
+        assert (await gwanri.get("/v1/admin/statistics", **wrong)).status_code == 422, wrong

@@ -203,6 +203,7 @@ UNFIT: list[dict[str, Any]] = [
     {**WHY, "until": "tomorrow"},
     {**WHY, "until": "2026-06-01T00:00:00"},
     {**WHY, "until": "2020-01-01T00:00:00Z"},
+    {**WHY, "until": "9999-12-31T23:59:59-23:59"},
     {**WHY, "by": "somebody"},
     {**WHY, "kind": "banned"},
 ]
