@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from chat.admin import AdminStore
+from chat.broadcasts import BroadcastStore
 from chat.ports import (
     Audit,
     ChatStore,
@@ -42,5 +43,6 @@ class Stores:
     audit: Audit
     admin: AdminStore
     statistics: StatisticsStore
+    broadcasts: BroadcastStore
     healthy: Callable[[], Awaitable[bool]]
     close: Callable[[], Awaitable[None]]

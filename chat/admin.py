@@ -127,6 +127,10 @@ class AdminStore(Protocol):
         """Users that are wanted."""
         ...
 
+    async def population(self) -> int:
+        """How many users there are, about."""
+        ...
+
     async def block(self, user: str, block: Exclusion | None) -> bool:
         """Keep somebody and their devices out, or let them in again: one write. False if there is no such user."""
         ...

@@ -3,7 +3,7 @@
 What is stored and shown, `Event` and its `Body`, is in `chat.events`; what our processes tell each other is in `chat.signals`. Both can be imported from here too.
 
 Up: `Send` on `send`, `Ack` on `ack`, `SyncRequest` on `sync`. Down: `Event` on `messages`, `ReceiptUpdate` on
-`receipts`, and `Reject`, `SyncPage`, `Reset`, `Invitation` on `inbox`. Between our processes: `Delivered`,
+`receipts`, and `Reject`, `SyncPage`, `Reset`, `Invitation`, `Announcement` on `inbox`. Between our processes: `Delivered`,
 `Connected` and `Disconnected` on `$events/…`, `Invalidation` on Valkey.
 
 Unknown fields are refused on the way up (a typing error must not be lost in silence) and ignored on the way down
@@ -29,6 +29,7 @@ __all__ = [
     "MAX_TARGETS",
     "MAX_TEXT",
     "Ack",
+    "Announcement",
     "Attachment",
     "Body",
     "Connection",
@@ -220,6 +221,15 @@ class Invitation(msgspec.Struct, omit_defaults=True):
     by: str
     title: str | None = None
     type: str = always("invitation")
+
+
+class Announcement(msgspec.Struct, omit_defaults=True):
+    """On the inbox and from `GET /v1/announcements`: what administrators tell everybody. It may come twice, with the same id."""
+
+    id: str
+    text: str
+    at: datetime
+    type: str = always("announcement")
 
 
 _encoder = msgspec.json.Encoder()

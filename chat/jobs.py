@@ -17,5 +17,8 @@ ERASE_EXPIRED = "pabal.messages.erase"
 ROLL_UP = "pabal.statistics.roll"
 """Count for the statistics what has not been counted. No arguments. Beat runs it every five minutes."""
 
+BROADCAST = "pabal.broadcast.tell"
+"""Work on a broadcast that waits. No arguments. Beat runs it every ten seconds."""
+
 PUSH_QUEUE = "push"
 MAINTENANCE_QUEUE = "maintenance"

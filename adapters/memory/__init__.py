@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from adapters.memory.admin import MemoryAdmin
 from adapters.memory.audit import MemoryAudit
+from adapters.memory.broadcasts import MemoryBroadcasts
 from adapters.memory.chats import MemoryChats
 from adapters.memory.dead_letters import MemoryDeadLetters
 from adapters.memory.grants import MemoryGrants
@@ -42,6 +43,7 @@ def memory_stores() -> Stores:
         audit=MemoryAudit(),
         admin=MemoryAdmin(users, devices, chats),
         statistics=MemoryStatistics(messages, chats, receipts),
+        broadcasts=MemoryBroadcasts(),
         healthy=_healthy,
         close=_close,
     )

@@ -58,6 +58,10 @@ class MemoryAdmin:
         )
         return _page(wanted, after, limit)
 
+    async def population(self) -> int:
+        """See `AdminStore.population`."""
+        return len(self._users.rows)
+
     async def block(self, user: str, block: Exclusion | None) -> bool:
         """See `AdminStore.block`."""
         if user not in self._users.rows:

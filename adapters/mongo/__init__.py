@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from adapters.mongo.admin import MongoAdmin
 from adapters.mongo.audit import MongoAudit
+from adapters.mongo.broadcasts import MongoBroadcasts
 from adapters.mongo.chats import MongoChats
 from adapters.mongo.client import Database, connect, healthy
 from adapters.mongo.dead_letters import MongoDeadLetters
@@ -61,6 +62,7 @@ def stores_of(db: Database) -> Stores:
         audit=MongoAudit(db),
         admin=MongoAdmin(db),
         statistics=MongoStatistics(db),
+        broadcasts=MongoBroadcasts(db),
         healthy=lambda: healthy(db),
         close=db.client.close,
     )

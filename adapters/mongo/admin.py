@@ -73,6 +73,11 @@ class MongoAdmin:
         return [_to_account(document) for document in found]
 
     @translate
+    async def population(self) -> int:
+        """See `AdminStore.population`: from the collection's own count."""
+        return await self._users.estimated_document_count()
+
+    @translate
     async def block(self, user: str, block: Exclusion | None) -> bool:
         """See `AdminStore.block`."""
         change: Document

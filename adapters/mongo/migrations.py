@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 import pymongo
 from pymongo.errors import DuplicateKeyError
 
-from adapters.mongo import admin, audit, chats, grants, messages, push_tokens, receipts, statistics, users
+from adapters.mongo import admin, audit, broadcasts, chats, grants, messages, push_tokens, receipts, statistics, users
 from adapters.mongo.client import Database, translate
 
 COLLECTION = "schema_migrations"
@@ -74,6 +74,7 @@ async def _administration(db: Database) -> None:
     await db[audit.COLLECTION].create_indexes(audit.INDEXES)
     await db[users.USERS].create_indexes(admin.USER_INDEXES)
     await db[statistics.ACTIVE].create_indexes(statistics.ACTIVE_INDEXES)
+    await db[broadcasts.COLLECTION].create_indexes(broadcasts.INDEXES)
 
 
 MIGRATIONS = (

@@ -9,6 +9,8 @@ from fastapi import APIRouter
 
 from api.admin.audit.endpoints import router as audit
 from api.admin.audit.schemas import AUDIT_EXAMPLE, VERIFICATION_EXAMPLE, AuditPage, Verification
+from api.admin.broadcasts.endpoints import router as broadcasts
+from api.admin.broadcasts.schemas import BROADCAST_EXAMPLE, BROADCASTS_EXAMPLE, BroadcastPage, BroadcastView
 from api.admin.chats.endpoints import router as chats
 from api.admin.chats.schemas import (
     CHAT_DETAIL_EXAMPLE,
@@ -37,8 +39,21 @@ from api.admin.system.endpoints import router as system
 from api.admin.system.schemas import HEALTH_EXAMPLE, SETTINGS_EXAMPLE, SystemHealth, SystemSettings
 from api.admin.users.endpoints import router as users
 from api.admin.users.schemas import USER_DETAIL_EXAMPLE, USERS_EXAMPLE, AdminUserDetail, AdminUserPage
+from api.announcements.endpoints import router as announcements
+from api.announcements.schemas import ANNOUNCEMENTS_EXAMPLE, AnnouncementPage
 
-ROUTERS: tuple[APIRouter, ...] = (users, chats, devices, connections, messages, statistics, audit, system)
+ROUTERS: tuple[APIRouter, ...] = (
+    users,
+    chats,
+    devices,
+    connections,
+    messages,
+    broadcasts,
+    statistics,
+    audit,
+    system,
+    announcements,
+)
 
 EXAMPLES: dict[type[msgspec.Struct], dict[str, Any]] = {
     AdminChatDetail: CHAT_DETAIL_EXAMPLE,
@@ -49,6 +64,9 @@ EXAMPLES: dict[type[msgspec.Struct], dict[str, Any]] = {
     AdminUserDetail: USER_DETAIL_EXAMPLE,
     AdminUserPage: USERS_EXAMPLE,
     AuditPage: AUDIT_EXAMPLE,
+    AnnouncementPage: ANNOUNCEMENTS_EXAMPLE,
+    BroadcastPage: BROADCASTS_EXAMPLE,
+    BroadcastView: BROADCAST_EXAMPLE,
     ConnectionPage: CONNECTIONS_EXAMPLE,
     Disconnected: DISCONNECTED_EXAMPLE,
     LiveConnectionDetail: CONNECTION_DETAIL_EXAMPLE,

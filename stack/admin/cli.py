@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from stack.admin import system, things, users
+from stack.admin import broadcasts, system, things, users
 from stack.dead_letters_cli import app as dead_letters
 
 HELP = """
@@ -25,6 +25,7 @@ app.add_typer(things.chats, name="chats")
 app.add_typer(things.devices, name="devices")
 app.add_typer(things.connections, name="connections")
 app.add_typer(things.messages, name="messages")
+app.add_typer(broadcasts.app, name="broadcasts")
 app.add_typer(dead_letters, name="dead-letters")
 app.add_typer(system.audit, name="audit")
 app.command("stats")(system.stats)
