@@ -18,7 +18,7 @@ ROLL_UP = "pabal.statistics.roll"
 """Count for the statistics what has not been counted. No arguments. Beat runs it every five minutes."""
 
 BROADCAST = "pabal.broadcast.tell"
-"""Work on a broadcast that waits. No arguments. Beat runs it every ten seconds."""
+"""Work on a broadcast that waits. No arguments. Beat runs it every five seconds."""
 
 PUSH_QUEUE = "push"
 MAINTENANCE_QUEUE = "maintenance"

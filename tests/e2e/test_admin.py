@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from chat.ids import new_message_id
 from mqtt.codec import encode
-from mqtt.packets import ConnAck, Connect, Disconnect
+from mqtt.packets import ConnAck, Connect, Disconnect, Filter, Publish, SubAck, Subscribe
 from mqtt.reasons import Reason
 from stack.cli import app
 from stack.testing import RunningStack
@@ -40,7 +40,7 @@ def until(condition: Callable[[], Any], what: str) -> Any:
     deadline = time.monotonic() + 60
     while not (found := condition()):
         assert time.monotonic() < deadline, what
-        time.sleep(0.05)
+        time.sleep(0.2)
     return found
 
 
@@ -49,16 +49,17 @@ class Person:
 
     def __init__(self, stack: RunningStack) -> None:
         self.stack = stack
+        self.token = ""
         self.user = f"user-{secrets.token_hex(4)}"
         self.device = f"dev-{secrets.token_hex(4)}"
         wish = {"handle": self.user, "password": PASSWORD, "display_name": "김하늘 (파발)"}
         self.rest("POST", "/v1/auth/register", json=wish).raise_for_status()
-        self.token: str = self.sign_in().json()["access_token"]
+        self.token = self.sign_in().json()["access_token"]
         wish = {"name": "거실 온도계", "id": self.device}
         self.secret: str = self.rest("POST", "/v1/devices", json=wish).json()["secret"]
 
     def rest(self, method: str, path: str, **request: Any) -> httpx.Response:
-        headers = {"Authorization": f"Bearer {getattr(self, 'token', '')}"}
+        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         return httpx.request(method, self.stack.info["api"] + path, headers=headers, trust_env=False, **request)
 
     def sign_in(self) -> httpx.Response:
@@ -104,10 +105,13 @@ def test_a_suspension_cuts_a_person_and_their_devices(stack: RunningStack) -> No
 
     assert told(stack, "users", "let-in", person.user, "--reason", "사과함")["state"] == "active"
     person.token = person.sign_in().json()["access_token"]
-    for name, password in ((person.user, person.token), (person.device, person.secret)):
-        assert person.connect(name, password)[1] == 0
+    again = [person.connect(*who) for who in ((person.user, person.token), (person.device, person.secret))]
+    assert [reason for _, reason in again] == [0, 0]
     cut = told(stack, "connections", "cut", person.device, "--reason", "시험", "--yes")
     assert cut["disconnected"]
+    answer = again[1][0].read()
+    assert isinstance(answer, Disconnect)
+    assert answer.reason == Reason.ADMINISTRATIVE_ACTION
 
 
 def test_a_shadow_ban_reaches_the_bridge_and_a_message_is_taken_down(stack: RunningStack) -> None:
@@ -164,6 +168,34 @@ def test_health_settings_statistics_and_the_audit_log(stack: RunningStack) -> No
     if int(seq) > 1:
         wrong = f"{int(seq) - 1}:{'f' * 64}"
         assert told(stack, "audit", "verify", "--anchor", wrong, code=1)["faults"]
+
+
+def test_a_broadcast_reaches_inboxes_and_a_chat(stack: RunningStack) -> None:
+    person, text = Person(stack), f"오늘 밤 점검합니다 {secrets.token_hex(4)}"
+    phone, _ = person.connect(person.user, person.token)
+    phone.send(encode(Subscribe(7, [Filter(f"users/{person.user}/inbox", 1)]), 5))
+    assert isinstance(phone.read(), SubAck)
+    chat = person.rest("POST", "/v1/chats", json={"kind": "group", "title": "산", "members": []}).json()["id"]
+    made = told(stack, "broadcasts", "send", text, "--reason", "점검", "--yes")
+    into = told(stack, "broadcasts", "send", text, "--chat", chat, "--reason", "점검", "--yes")
+
+    def announced() -> bool:
+        packet = phone.read()
+        return isinstance(packet, Publish) and json.loads(packet.payload).get("id") == made["id"]
+
+    until(announced, "no announcement on the inbox")
+    ids = {made["id"], into["id"]}
+
+    def done() -> bool:
+        time.sleep(1)  # each of them is a sign-in
+        rows = told(stack, "broadcasts", "list")
+        return ids <= {row["id"] for row in rows if row["state"] == "done"}
+
+    until(done, "they are never done")
+    items = person.rest("GET", f"/v1/chats/{chat}/messages").json()["items"]
+    assert [item["system"]["text"] for item in items if item["type"] == "system" and "text" in item["system"]] == [text]
+    assert text in [one["text"] for one in person.rest("GET", "/v1/announcements").json()["items"]]
+    assert text in pabal(stack, "broadcasts", "list")
 
 
 def test_errors_are_clear_and_what_destroys_is_asked_about(stack: RunningStack) -> None:
