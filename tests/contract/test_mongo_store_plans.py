@@ -15,6 +15,7 @@ from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStart
 from adapters.mongo import connect, migrate, stores_of
 from adapters.mongo.client import Database
 from adapters.stores import Stores
+from chat.audit import AuditEntry, AuditSearch
 from chat.envelopes import Body, Event, System
 from chat.ids import new_message_id
 from chat.models import (
@@ -32,12 +33,14 @@ from chat.models import (
     User,
     Watermarks,
 )
+from chat.statistics import Span
 
 AT = datetime.now(UTC)
 IDS = [new_message_id() for _ in range(60)]
 EXPLAINABLE = {"find", "aggregate", "update", "delete"}
 # What belongs to the connection, not to the question.
 ENVELOPE = {"$db", "lsid", "$clusterTime", "$readPreference", "txnNumber", "readConcern", "writeConcern", "maxTimeMS"}
+ENVELOPE |= {"startTransaction", "autocommit"}
 
 
 class Recorder(CommandListener):
@@ -178,6 +181,19 @@ CALLS: dict[str, Callable[[Stores], Awaitable[object]]] = {
     "notices_after": lambda s: s.notices.after(("g-1", "n1"), 10),
     "told": lambda s: s.notices.drop(Notice("n1", "g-1", System("left", "user1"), AT)),
     "dead_letters": lambda s: s.dead_letters.page(after="l1", limit=10),
+    "device": lambda s: s.devices.get("dev-1"),
+    "devices": lambda s: s.devices.existing(["dev-1", "dev-2"]),
+    "kept_out": lambda s: s.admin.kept_out(["user1", "user2"]),
+    "shadowed": lambda s: s.admin.shadowed(),
+    "members_count": lambda s: s.admin.members("g-1"),
+    "audit_record": lambda s: s.audit.record(AuditEntry("user.banned", "user1", AT)),
+    "audit_by": lambda s: s.audit.search(AuditSearch(by="user1"), before=9, limit=10),
+    "audit_target": lambda s: s.audit.search(AuditSearch(target="user1"), limit=10),
+    "audit_action": lambda s: s.audit.search(AuditSearch(action="user.banned"), limit=10),
+    "audit_after": lambda s: s.audit.after(3, 10),
+    "roll_up": lambda s: s.statistics.roll_up(now=AT + timedelta(minutes=5), limit=200),
+    "statistics": lambda s: s.statistics.figures(Span.HOUR, since=AT - timedelta(days=1), until=AT),
+    "broadcasts": lambda s: s.broadcasts.newest(before=AT, limit=10),
 }
 
 
