@@ -122,6 +122,12 @@ def _event(seq: int, chat: str) -> Event:
     )
 
 
+async def _counted(stores: Stores) -> None:
+    """Read roll-ups when there are some."""
+    await stores.statistics.roll_up(now=AT + timedelta(minutes=5), limit=200)
+    await stores.statistics.figures(Span.HOUR, since=AT - timedelta(days=1), until=AT)
+
+
 CALLS: dict[str, Callable[[Stores], Awaitable[object]]] = {
     "by_ids": lambda s: s.messages.by_ids(IDS[:3]),
     "head": lambda s: s.messages.head("g-1"),
@@ -192,7 +198,7 @@ CALLS: dict[str, Callable[[Stores], Awaitable[object]]] = {
     "audit_action": lambda s: s.audit.search(AuditSearch(action="user.banned"), limit=10),
     "audit_after": lambda s: s.audit.after(3, 10),
     "roll_up": lambda s: s.statistics.roll_up(now=AT + timedelta(minutes=5), limit=200),
-    "statistics": lambda s: s.statistics.figures(Span.HOUR, since=AT - timedelta(days=1), until=AT),
+    "statistics": _counted,
     "broadcasts": lambda s: s.broadcasts.newest(before=AT, limit=10),
 }
 

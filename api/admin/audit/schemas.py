@@ -51,7 +51,7 @@ class AuditFault(msgspec.Struct):
     """What is wrong at a place of the chain.
 
     `what`: `missing` (records before it are gone), `changed`, `broken_chain` (it does not follow from the one before it), `cut_off` (the chain
-    had gone further than it does now), `other_history` (the record that was noted as the newest is another one now).
+    had gone further than it does now), `other_history` (the record that was noted as the newest, or that you know, is another one now).
     """
 
     seq: int

@@ -36,7 +36,8 @@ class AuditAdmin:
     async def verify(self, query: VerificationQuery) -> Verification:
         """Compute a piece of the chain anew and compare it with what is stored; at its end, with where it had been."""
         head = await self.audit.head()  # before the records: what is written meanwhile is beyond it
-        behind, checked, faults = Anchor(query.seq, query.hash), 0, []
+        behind, checked = Anchor(query.seq, query.hash), 0
+        faults = await self._held(behind)
         at: datetime | None = None
         complete = False
         while checked < query.limit and not complete:
@@ -54,6 +55,15 @@ class AuditAdmin:
         if complete and behind.seq < head.seq:
             faults.append(AuditFault(behind.seq + 1, "cut_off"))
         return Verification(checked, faults[:MAX_FAULTS], behind.seq, behind.hash, at, complete)
+
+    async def _held(self, known: Anchor) -> list[AuditFault]:
+        """What is wrong with the place where it begins: the record that somebody knows must be there, and be that one."""
+        if not known.seq:
+            return []
+        found = await self.audit.after(known.seq - 1, 1)
+        if not found or found[0].seq != known.seq:
+            return [AuditFault(known.seq, "missing" if found else "cut_off")]
+        return [] if found[0].hash == known.hash else [AuditFault(known.seq, "other_history")]
 
 
 def _before(cursor: str | None) -> int | None:

@@ -61,7 +61,15 @@ def live(client: str, principal: str) -> LiveConnectionDetail:
     )
 
 
-FILLED = {"user": "haneul", "chat": "g-1", "device": "dev-1", "client": "haneul", "letter": "l", "message": "m"}
+FILLED = {
+    "user": "haneul",
+    "chat": "g-1",
+    "device": "dev-1",
+    "client": "haneul",
+    "letter": "l",
+    "message": "m",
+    "broadcast": "b",
+}
 
 
 async def test_everybody_else_is_refused_alike_by_every_route(tmp_path: Any) -> None:
@@ -220,7 +228,9 @@ async def test_verification_piece_by_piece(api: Harness) -> None:
     assert rest["hash"] == records[-1].hash
     # Who knows another history than the one that is there is told so.
     other = (await gwanri.get(path, seq=3, hash="f" * 64)).json()
-    assert other["faults"] == [{"seq": 4, "what": "broken_chain"}]
+    assert other["faults"] == [{"seq": 3, "what": "other_history"}, {"seq": 4, "what": "broken_chain"}]
+    gone = (await gwanri.get(path, seq=9, hash="f" * 64)).json()
+    assert gone["faults"] == [{"seq": 9, "what": "cut_off"}]
     beyond = (await gwanri.get(path, seq=5, hash=records[-1].hash)).json()
     assert (beyond["checked"], beyond["faults"], beyond["complete"]) == (0, [], True)
 
