@@ -22,13 +22,13 @@ cut off. It follows the record, so a crash leaves it behind (which says nothing)
 from __future__ import annotations
 
 import asyncio
-import random
 from typing import Any
 
 from bson.int64 import Int64
 from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.errors import DuplicateKeyError
 
+from adapters.backoff import Backoff
 from adapters.mongo.client import Database, Document, fetch, translate
 from chat.audit import Anchor, AuditEntry, AuditRecord, AuditSearch, seal
 from chat.errors import Unavailable
@@ -69,12 +69,13 @@ class MongoAudit:
         return record
 
     async def _append(self, entry: AuditEntry) -> AuditRecord:
+        backoff = Backoff(first=_PAUSE, most=20 * _PAUSE)
         for _ in range(_TRIES):
             record = seal(entry, await self._end())
             try:
                 await self._records.insert_one(_from_record(record))
             except DuplicateKeyError:
-                await asyncio.sleep(_PAUSE * (1 + random.random()))  # noqa: S311 - not a secret
+                await asyncio.sleep(backoff.next())
                 continue
             return record
         raise Unavailable("the audit log is written by too many at once")

@@ -21,6 +21,7 @@ from chat.models import User as Person
 from tests.contract.api.route_rules import RULES, Who
 
 MISSING = {"chat": "g-" + "0" * 32, "user": "nobody", "token": "no:token", "letter": "no-letter"}
+MISSING |= {"device": "dev-nobody", "client": "nobody:phone", "message": "x", "broadcast": "x"}
 """Ids that nobody has. A new kind of path parameter needs an entry here and in `World.ids`."""
 
 OUTSIDE = ("stranger", "left", "root")
@@ -83,4 +84,5 @@ async def running_world(tmp_path: Path, stores: Stores) -> AsyncIterator[World]:
         letter = DeadLetter("letter-1", topics.send(chat, "owner"), b"{}", "it could not be read", 3, now())
         await stores.dead_letters.add(letter)
         ids = {"chat": chat, "user": "target", "token": "owner:token", "letter": "letter-1"}
+        ids |= {"device": "dev-1", "client": "target", "message": new_message_id(), "broadcast": new_message_id()}
         yield World(api, users, ids)
