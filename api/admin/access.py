@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import Depends, Request
-from pydantic import AfterValidator, AwareDatetime, Field
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field
 
 from api.deps import Caller, PartsDep
 from api.trail import Trail, trail_of
@@ -28,6 +29,9 @@ Reason = Annotated[
 """Why something is done; never empty."""
 
 
+_DATE_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d")
+
+
 def _utc(moment: datetime) -> datetime:
     """In UTC, in years that every store and every later sum can hold."""
     if not 1970 <= moment.year <= 9000:
@@ -35,7 +39,14 @@ def _utc(moment: datetime) -> datetime:
     return moment.astimezone(UTC)
 
 
-Moment = Annotated[AwareDatetime, AfterValidator(_utc)]
+def _written_out(value: object) -> object:
+    """A date and a time: pydantic alone takes a number, too, and guesses whether it is seconds or milliseconds."""
+    if not isinstance(value, datetime) and not (isinstance(value, str) and _DATE_TIME.match(value)):
+        raise ValueError("a time is written as 2026-06-01T00:00:00Z")
+    return value
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_written_out), AfterValidator(_utc)]
 """A time with its offset, turned into UTC."""
 
 Text = Annotated[

@@ -203,6 +203,8 @@ UNFIT: list[dict[str, Any]] = [
     {**WHY, "until": "tomorrow"},
     {**WHY, "until": "2026-06-01T00:00:00"},
     {**WHY, "until": "2020-01-01T00:00:00Z"},
+    {**WHY, "until": "4102444800"},
+    {**WHY, "until": 4102444800},
     {**WHY, "until": "9999-12-31T23:59:59-23:59"},
     {**WHY, "by": "somebody"},
     {**WHY, "kind": "banned"},
