@@ -1,4 +1,4 @@
-"""`/metrics` (Prometheus text) and `/healthz` (JSON) for processes that have no web framework.
+"""`/metrics` (Prometheus text), `/healthz` and `/settings` (JSON) for processes that have no web framework.
 
 One request per connection, GET and HEAD only: a scraper and a probe need no more. It listens on a port of its own, which
 is meant for the operator's network. What stands below `/admin/` is handed to a handler, if the process has one: it decides who may
@@ -54,14 +54,24 @@ Handler = Callable[[Request], Answer]
 
 ADMIN = "/admin/"
 
+Settings = Callable[[], dict[str, str]]
+"""The settings that a process goes by, without secrets (`adapters.settings_view`)."""
+
 
 class MetricsServer:
     """A running endpoint; made by `serve`."""
 
-    def __init__(self, registry: CollectorRegistry, health: Health, admin: Handler | None = None) -> None:
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        health: Health,
+        admin: Handler | None = None,
+        settings: Settings | None = None,
+    ) -> None:
         self._registry = registry
         self._health = health
         self._admin = admin
+        self._settings = settings
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
 
@@ -127,6 +137,8 @@ class MetricsServer:
             return Answer(200, generate_latest(self._registry), CONTENT_TYPE_PLAIN_0_0_4)
         if request.path == "/healthz":
             return self._health_answer()
+        if request.path == "/settings" and self._settings is not None:
+            return Answer(200, json.dumps(self._settings()).encode(), "application/json")
         return Answer(404, b"/metrics or /healthz\n")
 
     @staticmethod
@@ -147,7 +159,12 @@ class MetricsServer:
 
 
 async def serve(
-    bind: str, registry: CollectorRegistry, health: Health, *, admin: Handler | None = None
+    bind: str,
+    registry: CollectorRegistry,
+    health: Health,
+    *,
+    admin: Handler | None = None,
+    settings: Settings | None = None,
 ) -> MetricsServer:
     """Serve `/metrics` of `registry` and `/healthz` until `close()`.
 
@@ -158,6 +175,7 @@ async def serve(
         registry: what to expose.
         health: see `Health`.
         admin: see `Handler`; None when there is nothing below `/admin/`.
+        settings: see `Settings`; None when they are not shown.
 
     Raises:
         OSError: the address can't be bound.
@@ -166,7 +184,7 @@ async def serve(
     host, colon, port = bind.rpartition(":")
     if not colon or not port.isdecimal():
         raise ValueError(f"an address to listen on is host:port, not {bind!r}")
-    server = MetricsServer(registry, health, admin)
+    server = MetricsServer(registry, health, admin, settings)
     await server.start(host.strip("[]") or "127.0.0.1", int(port))
     return server
 

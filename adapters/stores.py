@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from chat.admin import AdminStore
+from chat.broadcasts import BroadcastStore
 from chat.people_stores import BlockStore, ContactStore, InvitationStore, MembershipStore
 from chat.ports import (
+    Audit,
     ChatStore,
     DeadLetterStore,
     DeviceStore,
@@ -17,6 +20,7 @@ from chat.ports import (
     ReceiptStore,
     UserStore,
 )
+from chat.statistics import StatisticsStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,5 +45,9 @@ class Stores:
     blocks: BlockStore
     invitations: InvitationStore
     memberships: MembershipStore
+    audit: Audit
+    admin: AdminStore
+    statistics: StatisticsStore
+    broadcasts: BroadcastStore
     healthy: Callable[[], Awaitable[bool]]
     close: Callable[[], Awaitable[None]]

@@ -10,11 +10,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import httpx
 import structlog
 from fastapi import APIRouter, FastAPI
 from prometheus_client import CollectorRegistry
 
 from adapters.authenticator import PolicyAuthenticator, ServiceSecrets
+from adapters.broker_admin import BrokerAdmin, HttpProcesses
 from adapters.memory.ratelimit import MemoryRateLimiter
 from adapters.mongo import open_stores
 from adapters.mqtt_link import MqttLink, instance_name
@@ -23,6 +25,7 @@ from adapters.tokens import Jwks, TokenIssuer, TokenVerifier
 from adapters.valkey import Valkey, ValkeyInvalidations, ValkeyRateLimiter, connect
 from adapters.valkey.connection import unavailable
 from api import errors, openapi
+from api.admin.routers import ROUTERS as ADMIN
 from api.auth.endpoints import router as auth
 from api.auth.passwords import Passwords
 from api.blocks.endpoints import router as blocks
@@ -43,6 +46,7 @@ from api.push_tokens.endpoints import router as push_tokens
 from api.settings import Settings
 from api.sync.endpoints import router as sync
 from api.users.endpoints import router as users
+from chat.admin import Connections, Processes
 from chat.errors import Unavailable
 from chat.ports import Invalidations, Link, RateLimiter
 
@@ -62,6 +66,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     devices,
     push_tokens,
     dead_letters,
+    *ADMIN,
     health,
 )
 
@@ -118,6 +123,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         stack.push_async_callback(stores.close)
         valkey = connect(settings.valkey_url)
         stack.push_async_callback(valkey.aclose)
+        outside = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
         link = _link(settings)
         await stack.enter_async_context(_running(link))
         parts = assemble(
@@ -127,6 +133,8 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             invalidations=ValkeyInvalidations(valkey),
             limiter=ValkeyRateLimiter(valkey),
             health=lambda: _health(stores, valkey, link),
+            connections=BrokerAdmin(outside, settings.broker_admin_url, settings.broker_admin_secret_file),
+            processes=HttpProcesses(outside, settings.api_processes),
         )
         stack.callback(parts.passwords.close)
         announcer = Announcer(parts.invalidations, parts.link, parts.stores.notices)
@@ -142,6 +150,8 @@ def assemble(
     invalidations: Invalidations,
     limiter: RateLimiter,
     health: Callable[[], Awaitable[dict[str, bool]]],
+    connections: Connections,
+    processes: Processes,
 ) -> Parts:
     """Put together what does not depend on where the outside is."""
     jwks = Jwks(settings.jwks_file)
@@ -169,6 +179,8 @@ def assemble(
         invalidations=invalidations,
         link=link,
         health=health,
+        connections=connections,
+        processes=processes,
     )
 
 

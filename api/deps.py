@@ -15,7 +15,8 @@ from adapters.tokens import Jwks, TokenIssuer
 from api.auth.passwords import Passwords
 from api.limits import Limits
 from api.settings import Settings
-from chat.errors import Forbidden, Unauthenticated
+from chat.admin import Connections, Processes
+from chat.errors import Unauthenticated
 from chat.models import Principal
 from chat.ports import Invalidations, Link
 
@@ -40,6 +41,8 @@ class Parts:
     invalidations: Invalidations
     link: Link
     health: Callable[[], Awaitable[dict[str, bool]]]
+    connections: Connections
+    processes: Processes
 
 
 _bearer = OAuth2PasswordBearer(
@@ -62,16 +65,6 @@ async def _caller(parts: PartsDep, token: Annotated[str | None, Depends(_bearer)
 
 Caller = Annotated[Principal, Depends(_caller)]
 """The signed-in user; 401 when there is none."""
-
-
-async def _admin(caller: Caller) -> Principal:
-    if not caller.admin:
-        raise Forbidden("this is for administrators", code="admin_only")
-    return caller
-
-
-Admin = Annotated[Principal, Depends(_admin)]
-"""The signed-in administrator; 403 for everybody else."""
 
 
 def address(request: Request) -> str:

@@ -8,6 +8,7 @@ import msgspec
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from api.admin.routers import EXAMPLES as ADMIN_EXAMPLES
 from api.auth.schemas import ACCOUNT_EXAMPLE, TOKENS_EXAMPLE, Account, Tokens
 from api.blocks.schemas import BLOCKS_EXAMPLE, BlockPage
 from api.chats.schemas import CHAT_EXAMPLE, CHATS_EXAMPLE, ChatPage, ChatView
@@ -76,6 +77,7 @@ EXAMPLES: dict[type[msgspec.Struct], dict[str, Any]] = {
     RequestPage: REQUESTS_EXAMPLE,
     Waiting: WAITING_EXAMPLE,
     WaitingList: WAITING_LIST_EXAMPLE,
+    **ADMIN_EXAMPLES,
 }
 """What routes answer and read, each with an example."""
 

@@ -67,6 +67,12 @@ class Settings(BaseSettings):
     """The one virtual host of RabbitMQ that our people may use."""
     services_dir: Path | None = None
     """The secrets of our own processes, which sign in to another broker too; None: they can't."""
+    broker_admin_url: str = "http://127.0.0.1:9101"
+    """The broker's HTTP address, where administrators' questions about connections go."""
+    broker_admin_secret_file: Path | None = None
+    """Opens its admin interface; None: nobody asks for connections here."""
+    api_processes: dict[str, str] = {}
+    """HTTP addresses of the other processes by name, for their health and settings."""
 
     # RFC 9106 and OWASP: argon2id with 19 MiB and 2 passes withstands guessing and leaves room for several at once.
     argon2_memory_kib: int = Field(default=19 * 1024, ge=8)

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 
+from adapters.memory.connections import MemoryConnections, MemoryProcesses
 from adapters.memory.invalidations import MemoryInvalidations
 from adapters.memory.ratelimit import MemoryRateLimiter
 from adapters.stores import Stores
@@ -118,6 +119,8 @@ class BridgeLink:
             system=send.system,
         )
         await self._messages.insert([event])
+        if send.type == "delete" and send.target is not None:
+            await self._messages.rewrite(send.target, body=None, edited_at=None, deleted_at=event.at)
 
 
 @dataclass
@@ -152,6 +155,8 @@ class Harness:
     stores: Stores
     link: BridgeLink
     invalidations: RecordingInvalidations
+    connections: MemoryConnections
+    processes: MemoryProcesses
 
     async def user(self, handle: str, *, display_name: str | None = None) -> User:
         """A new user, signed in."""
@@ -197,6 +202,7 @@ async def running_api(
         **settings,
     }
     link, invalidations = BridgeLink(stores.messages), RecordingInvalidations()
+    connections, processes = MemoryConnections(), MemoryProcesses()
 
     async def health() -> dict[str, bool]:
         return {"mongo": await stores.healthy(), "link": link.connected}
@@ -210,6 +216,8 @@ async def running_api(
             invalidations=invalidations,
             limiter=limiter or MemoryRateLimiter(),
             health=health,
+            connections=connections,
+            processes=processes,
         )
         yield parts
         parts.passwords.close()
@@ -220,4 +228,4 @@ async def running_api(
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=transport, base_url="http://api") as client,
     ):
-        yield Harness(app, client, app.state.parts, stores, link, invalidations)
+        yield Harness(app, client, app.state.parts, stores, link, invalidations, connections, processes)

@@ -6,6 +6,7 @@ import asyncio
 import signal
 import sys
 from contextlib import AsyncExitStack
+from functools import partial
 
 import structlog
 import uvloop
@@ -19,6 +20,7 @@ from adapters.logging import configure
 from adapters.metrics_http import serve
 from adapters.mongo import Stores, open_stores
 from adapters.mqtt_link import MqttLink, instance_name
+from adapters.settings_view import visible
 from adapters.valkey import ValkeyInvalidations, ValkeyPresence, ValkeyRateLimiter, connect
 from bridge.app import Bridge
 from bridge.filters.lists import ListBroken
@@ -85,7 +87,7 @@ async def _run(settings: Settings, secret: str) -> None:
             registry=registry,
         )
         link.on_up = bridge.link_up
-        metrics = await serve(settings.bridge_http, registry, bridge.health)
+        metrics = await serve(settings.bridge_http, registry, bridge.health, settings=partial(visible, settings))
         stack.push_async_callback(metrics.close)
         garbage.rarely()
         await bridge.run(stop)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from bridge.decode import Draft
 from bridge.members import Members, Roster
 from chat.errors import Forbidden, NotFound, PabalError
+from chat.ids import is_service
 from chat.permissions import may_send_blocked
 
 
@@ -41,7 +42,7 @@ def refusal(draft: Draft, rosters: dict[str, Roster]) -> PabalError | None:
     roster = rosters.get(draft.arrival.chat)
     if roster is None:
         return NotFound("there is no such chat", code="unknown_chat")
-    if draft.send.type == "system":
+    if is_service(draft.arrival.sender):
         return None  # of one of our services: the broker lets nobody else speak for them
     if not roster.may_write(draft.arrival.sender):
         return Forbidden("only present members with the right to write may send to a chat", code="not_a_writer")

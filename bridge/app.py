@@ -116,7 +116,7 @@ class Bridge:
             hold=settings.bridge_receipts_hold,
         )
         self.syncing = Syncing(chats=chats, messages=messages, order=order, link=link, rejects=rejects, metrics=metrics)
-        self.filters = Filters(settings, limiter, metrics)
+        self.filters = Filters(settings, limiter, metrics, stores.admin)
         self.ingest = Ingest(
             screen=Screen(self.filters.chain, messages),
             forwards=Forwards(messages, self.members),

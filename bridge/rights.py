@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from chat import permissions
 from chat.envelopes import Event, Send
 from chat.errors import Forbidden, NotFound, PabalError, Refused
-from chat.ids import is_direct_chat
+from chat.ids import is_direct_chat, is_service
 from chat.models import Role
 
 
@@ -70,7 +70,7 @@ def refusal(
     if not permissions.takes(send.type, deleted=target.deleted):
         return Refused("the message has been deleted", code="target_deleted")
     age = now - target.at if target.at is not None else timedelta()
-    moderates = send.type == "delete" and actor.role in permissions.MANAGERS
+    moderates = send.type == "delete" and (actor.role in permissions.MANAGERS or is_service(actor.user))
     if not moderates and permissions.too_old(send.type, age, ages):
         return Refused(f"the message is too old for this {send.type}", code="too_old")
     return None

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from bridge.decode import Draft
 from bridge.filters import Chain
+from chat.ids import is_service
 from chat.ports import MessageStore
 
 
@@ -32,7 +33,7 @@ class Screen:
         Raises:
             Refused, RateLimited, TooLarge: the first refusal.
         """
-        if draft.send.type != "system":
+        if not is_service(draft.arrival.sender):
             self._chain.check(draft)
 
     async def repeats(self, refused: Sequence[Draft]) -> set[str]:

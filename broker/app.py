@@ -8,12 +8,14 @@ import ipaddress
 import signal
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import structlog
 
 from adapters.metrics_http import serve as serve_metrics
+from adapters.settings_view import visible
 from adapters.sqlite.sessions import SqliteSessions
 from broker import loop_lag, watch
 from broker.admin import Admin, AdminSecret
@@ -201,7 +203,9 @@ async def _serve_http(
         def health() -> dict[str, bool]:
             return {"listening": True} | ({"sessions": durability.well} if durability is not None else {})
 
-        server = await serve_metrics(settings.broker_http, registry(broker.core), health, admin=admin)
+        server = await serve_metrics(
+            settings.broker_http, registry(broker.core), health, admin=admin, settings=partial(visible, settings)
+        )
         stack.push_async_callback(server.close)
 
 

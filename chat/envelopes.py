@@ -3,7 +3,7 @@
 What is stored and shown, `Event` and its `Body`, is in `chat.events`; what our processes tell each other is in `chat.signals`. Both can be imported from here too.
 
 Up: `Send` on `send`, `Ack` on `ack`, `SyncRequest` on `sync`. Down: `Event` on `messages`, `ReceiptUpdate` on
-`receipts`, and `Reject`, `SyncPage`, `Reset`, `Invitation` on `inbox`. Between our processes: `Delivered`,
+`receipts`, and `Reject`, `SyncPage`, `Reset`, `Invitation`, `Announcement` on `inbox`. Between our processes: `Delivered`,
 `Connected` and `Disconnected` on `$events/…`, `Invalidation` on Valkey.
 
 Unknown fields are refused on the way up (a typing error must not be lost in silence) and ignored on the way down
@@ -29,6 +29,7 @@ __all__ = [
     "MAX_TARGETS",
     "MAX_TEXT",
     "Ack",
+    "Announcement",
     "Attachment",
     "Body",
     "Connection",
@@ -115,11 +116,10 @@ class _StrictSend(Send, forbid_unknown_fields=True):
     body: _StrictBody | None = None
 
 
-class _SystemSend(Send, forbid_unknown_fields=True, kw_only=True):
-    """As it must come from one of our services."""
+class _ServiceSend(Send, forbid_unknown_fields=True, kw_only=True):
+    """As it must come from one of our services: what has changed, or the deletion of what a moderator has taken down."""
 
-    type: Literal["system"]
-    system: System
+    type: Literal["system", "delete"]
 
 
 class Ack(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -223,9 +223,18 @@ class Invitation(msgspec.Struct, omit_defaults=True):
     type: str = always("invitation")
 
 
+class Announcement(msgspec.Struct, omit_defaults=True):
+    """On the inbox and from `GET /v1/announcements`: what administrators tell everybody. It may come twice, with the same id."""
+
+    id: str
+    text: str
+    at: datetime
+    type: str = always("announcement")
+
+
 _encoder = msgspec.json.Encoder()
 _send = msgspec.json.Decoder(_StrictSend)
-_system = msgspec.json.Decoder(_SystemSend)
+_system = msgspec.json.Decoder(_ServiceSend)
 _ack = msgspec.json.Decoder(Ack)
 _sync = msgspec.json.Decoder(SyncRequest)
 
@@ -264,11 +273,15 @@ def read_system(payload: bytes) -> Send:
     """Read what one of our services tells a chat.
 
     Raises:
-        InvalidEnvelope: not JSON, or no system event.
-        InvalidId: the id is no UUID.
+        InvalidEnvelope: not JSON, or neither a system event nor a deletion.
+        InvalidId: the id or target is no UUID.
     """
     send = _strict(_system, payload)
     send.id = check_message_id(send.id)
+    if (send.type == "system") != (send.system is not None):
+        raise InvalidEnvelope("a system event says what has changed, and nothing else does")
+    if send.type == "delete":
+        _check_parts(send)
     return send
 
 

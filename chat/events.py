@@ -66,18 +66,20 @@ class System(msgspec.Struct, omit_defaults=True):
     """What has changed about a chat.
 
     Attributes:
-        what: `joined`, `left` (`by` the same user) or was removed (`by` another), `renamed`, `role`.
+        what: `joined`, `left` (`by` the same user) or was removed (`by` another), `renamed`, `role`, `announcement`.
         by: who did it.
         users: whom it is about; none for `renamed`.
         title: the new one; None when the chat has none any more.
         role: the new one.
+        text: of an `announcement`, by an administrator through a service of ours.
     """
 
-    what: Literal["joined", "left", "renamed", "role"]
+    what: Literal["joined", "left", "renamed", "role", "announcement"]
     by: str
     users: list[str] = []
     title: str | None = None
     role: str | None = None
+    text: str | None = None
 
 
 class Event(msgspec.Struct, omit_defaults=True):

@@ -14,5 +14,11 @@ SWEEP_PUSHES = "pabal.push.sweep"
 ERASE_EXPIRED = "pabal.messages.erase"
 """Erase the content of messages whose `expires_in` has passed. No arguments. Beat runs it every minute."""
 
+ROLL_UP = "pabal.statistics.roll"
+"""Count for the statistics what has not been counted. No arguments. Beat runs it every five minutes."""
+
+BROADCAST = "pabal.broadcast.tell"
+"""Work on a broadcast that waits. No arguments. Beat runs it every five seconds."""
+
 PUSH_QUEUE = "push"
 MAINTENANCE_QUEUE = "maintenance"

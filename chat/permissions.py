@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 
-from chat.ids import is_device
+from chat.ids import is_device, is_service
 from chat.models import ChatKind, Circle, Member, Principal, PrincipalKind, Role, User
 from chat.topics import Kind, Topic
 
@@ -153,8 +153,8 @@ def may_edit(sender: str, author: str) -> bool:
 
 
 def may_delete(sender: str, author: str, role: Role | None) -> bool:
-    """Whether `sender` may delete a message for everyone: its author, and those who manage a group."""
-    return sender == author or role in MANAGERS
+    """Whether `sender` may delete a message for everyone: its author, those who manage a group, and a service of ours for a moderator."""
+    return sender == author or role in MANAGERS or is_service(sender)
 
 
 def may_pin(role: Role | None, *, direct: bool) -> bool:
@@ -221,3 +221,35 @@ def shows_profile(target: User, *, contact: bool, blocked: bool) -> bool:
 def may_send_blocked(type_: str) -> bool:
     """Whether somebody may send that in a direct chat in which one has blocked the other: what takes away, and adds nothing."""
     return type_ in ("delete", "hide")
+
+
+class Rank(IntEnum):
+    """What somebody is in administration."""
+
+    USER = 0
+    MODERATOR = 1
+    ADMIN = 2
+
+
+def rank(*, admin: bool, moderator: bool) -> Rank:
+    """The higher of what somebody is."""
+    return Rank.ADMIN if admin else Rank.MODERATOR if moderator else Rank.USER
+
+
+def may_sanction(actor: Rank, target: Rank, *, oneself: bool) -> bool:
+    """Whether somebody may be suspended, shadow-banned, signed out or let in again: by moderators those below them, by
+    administrators anybody, and nobody by themselves (an installation must not lose its last administrator by a slip).
+    """
+    if oneself or actor < Rank.MODERATOR:
+        return False
+    return actor is Rank.ADMIN or target < actor
+
+
+def may_ban(actor: Rank, target: Rank, *, oneself: bool) -> bool:
+    """Whether somebody may be banned, or a ban lifted: administrators only."""
+    return actor is Rank.ADMIN and may_sanction(actor, target, oneself=oneself)
+
+
+def may_moderate(actor: Rank) -> bool:
+    """Whether they may delete any message of any chat for everyone."""
+    return actor >= Rank.MODERATOR

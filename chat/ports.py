@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from chat.audit import Anchor, AuditEntry, AuditRecord, AuditSearch
 from chat.envelopes import Event
 from chat.models import (
     Chat,
@@ -46,6 +47,7 @@ from chat.services import (
 )
 
 __all__ = [
+    "Audit",
     "Authenticator",
     "ChatStore",
     "DeadLetterStore",
@@ -362,6 +364,10 @@ class GrantStore(Protocol):
         """End a sign-in."""
         ...
 
+    async def revoke_all(self, user: str, at: datetime, *, keep: str | None = None) -> list[str]:
+        """End every sign-in of a user that lives, but for `keep`; their ids."""
+        ...
+
     async def alive(self, sids: Sequence[str]) -> set[str]:
         """Those that are neither revoked nor expired: the broker's sweep, in one query."""
         ...
@@ -408,4 +414,24 @@ class DeadLetterStore(Protocol):
 
     async def page(self, *, after: str = "", limit: int = 50) -> list[DeadLetter]:
         """Letters by id."""
+        ...
+
+
+class Audit(Protocol):
+    """The audit log: written, read and verified; nothing in it is ever changed or removed."""
+
+    async def record(self, entry: AuditEntry) -> AuditRecord:
+        """Put an entry at the end of the chain, with write concern majority. Call it before the change that it tells of."""
+        ...
+
+    async def search(self, search: AuditSearch, *, before: int | None = None, limit: int = 50) -> list[AuditRecord]:
+        """Records that are wanted, newest first, with a smaller `seq` than `before`."""
+        ...
+
+    async def after(self, seq: int, limit: int) -> list[AuditRecord]:
+        """Records with a greater `seq`, rising."""
+        ...
+
+    async def head(self) -> Anchor:
+        """The newest record as it is noted beside the chain; it may be behind the chain, and is never ahead of it."""
         ...

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from chat.envelopes import (
     Ack,
+    Announcement,
     Attachment,
     Body,
     Connection,
@@ -112,6 +113,11 @@ ENVELOPES: dict[str, tuple[str, type[msgspec.Struct], dict[str, msgspec.Struct]]
         "The user is a member of a chat now",
         Invitation,
         {"group": Invitation(chat=CHAT, kind="group", by="haneul", title="주말 등산")},
+    ),
+    "Announcement": (
+        "Administrators tell everybody",
+        Announcement,
+        {"maintenance": Announcement(id=_ID, text="오늘 밤 02시부터 점검합니다", at=_AT)},
     ),
     "SyncRequest": ("What did I miss?", SyncRequest, {"two_chats": SyncRequest(cursors={CHAT: 6, "g-1": 0}, req="1")}),
     "SyncPage": (

@@ -52,7 +52,7 @@ _CHANNELS: dict[str, tuple[str, tuple[str, ...]]] = {
     "chats/{chat}/typing/{user}": ("chatTyping", ("Typing",)),
     "users/{user}/inbox": (
         "userInbox",
-        ("Invitation", "Reject", "SyncPage", "Reset", "SyncDone", "Event", "ReceiptUpdate"),
+        ("Invitation", "Announcement", "Reject", "SyncPage", "Reset", "SyncDone", "Event", "ReceiptUpdate"),
     ),
     "users/{user}/sync": ("userSync", ("SyncRequest",)),
     "users/{user}/presence": ("userPresence", ("PresenceState",)),

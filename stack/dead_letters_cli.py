@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import Annotated, Any
-from urllib.parse import quote
+from typing import Annotated
 
-import httpx
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from stack import credentials
-from stack.command import JsonOption, StateOption, fail, print_json, running
+from stack.api_client import Api, named
+from stack.command import JsonOption, StateOption, print_json
 
-SECONDS = 20.0
-"""How long an answer may take: a replay waits until its message is stored."""
-
-PAGE = 200
+PATH = "dead-letters"
 WIDE = 400
 
 app = typer.Typer(
@@ -29,6 +22,8 @@ app = typer.Typer(
 )
 
 LetterArgument = Annotated[str, typer.Argument(metavar="ID", help="As `pabal dead-letters list` shows it.")]
+
+WhyOption = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the audit log.")]
 
 
 @app.command("list")
@@ -41,7 +36,7 @@ def list_(
 
     With --json: a list of objects.
     """
-    rows, more = _Api(state).items(limit)
+    rows, more = Api(state).items(PATH, limit)
     if as_json:
         print_json(rows)
         return
@@ -65,7 +60,7 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show one with its history. Exit code 1 if there is none of that id."""
-    found = _Api(state).ask("GET", _path(letter))
+    found = Api(state).ask("GET", named(PATH, letter))
     if not payload:
         del found["payload"]
     if as_json:
@@ -87,13 +82,15 @@ def show(
 
 
 @app.command()
-def replay(letter: LetterArgument, state: StateOption = None, as_json: JsonOption = False) -> None:
+def replay(
+    letter: LetterArgument, reason: WhyOption = "", state: StateOption = None, as_json: JsonOption = False
+) -> None:
     """Send one again as its sender, through the whole path.
 
     It keeps its message id, so it is stored once however often it is sent, and it is dropped once it is stored. Exit code 1 if it
     was refused again: then it stays, and `show` says why.
     """
-    done = _Api(state).ask("POST", _path(letter) + "/replay")
+    done = Api(state).ask("POST", named(PATH, letter, "replay"), query={"reason": reason})
     if as_json:
         print_json(done)
         return
@@ -101,63 +98,15 @@ def replay(letter: LetterArgument, state: StateOption = None, as_json: JsonOptio
 
 
 @app.command()
-def drop(letter: LetterArgument, state: StateOption = None, as_json: JsonOption = False) -> None:
+def drop(
+    letter: LetterArgument, reason: WhyOption = "", state: StateOption = None, as_json: JsonOption = False
+) -> None:
     """Throw one away for good. Exit code 1 if there is none of that id."""
-    _Api(state).ask("DELETE", _path(letter))
+    Api(state).ask("DELETE", named(PATH, letter), query={"reason": reason})
     if as_json:
         print_json({"id": letter, "dropped": True})
         return
     typer.echo(f"{letter}: dropped")
-
-
-class _Api:
-    """The API of a running stack, signed in as its administrator."""
-
-    def __init__(self, state: Path | None) -> None:
-        found, where = running(state)
-        self._base = found["api"]
-        try:
-            admin = credentials.read(where.credentials)["admin"]
-        except (OSError, ValueError, LookupError) as error:
-            fail(f"the administrator in {where.credentials} can't be read: {type(error).__name__}")
-        form = {"grant_type": "password", "username": admin["handle"], "password": admin["password"]}
-        self._headers: dict[str, str] = {}
-        token = self._request("POST", "/v1/auth/token", data=form)
-        self._headers = {"Authorization": f"Bearer {token['access_token']}"}
-
-    def ask(self, method: str, path: str, **query: str) -> Any:
-        """One request; the command ends if it fails."""
-        return self._request(method, f"/v1/admin/dead-letters{path}", params=query)
-
-    def items(self, limit: int) -> tuple[list[dict[str, Any]], bool]:
-        """Up to `limit` letters, page by page, and whether there are more."""
-        found: list[dict[str, Any]] = []
-        query = {"limit": str(min(limit, PAGE))}
-        while True:
-            page = self.ask("GET", "", **query)
-            found += page["items"]
-            if page["next"] is None or len(found) >= limit:
-                return found[:limit], page["next"] is not None or len(found) > limit
-            query["cursor"] = page["next"]
-
-    def _request(self, method: str, path: str, **request: Any) -> Any:
-        url = self._base + path
-        try:
-            answer = httpx.request(method, url, headers=self._headers, timeout=SECONDS, trust_env=False, **request)
-        except httpx.HTTPError as error:
-            fail(f"the API does not answer at {self._base}: {type(error).__name__}")
-        try:
-            body = answer.json() if answer.content else None
-        except json.JSONDecodeError:
-            fail(f"{url} answers {answer.status_code}, and no JSON")
-        if not answer.is_success:
-            told = body if isinstance(body, dict) else {}
-            fail(f"{told.get('detail', f'{url} answers {answer.status_code}')} ({told.get('code', 'no code')})")
-        return body
-
-
-def _path(letter: str) -> str:
-    return f"/{quote(letter, safe='')}"
 
 
 def _time(text: str) -> str:

@@ -10,6 +10,7 @@ mongod; the first one's probe makes the set.
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -219,7 +220,15 @@ class _Environment:
         return {**self._service("svc-bridge"), "PABAL_BRIDGE_HTTP": str(self.bind["bridge_http"])}
 
     def api(self) -> dict[str, str]:
-        return {**self._service("svc-api"), **self._directories("keys"), "PABAL_API_BIND": str(self.bind["api"])}
+        others = {name: f"http://{self.bind[f'{name}_http'].reachable}" for name in ("broker", "bridge", "worker")}
+        return {
+            **self._service("svc-api"),
+            **self._directories("keys"),
+            "PABAL_API_BIND": str(self.bind["api"]),
+            "PABAL_BROKER_ADMIN_URL": others["broker"],
+            "PABAL_BROKER_ADMIN_SECRET_FILE": str(self.state.broker_admin),
+            "PABAL_API_PROCESSES": json.dumps(others),
+        }
 
     def worker(self) -> dict[str, str]:
         env = {

@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import socket
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from functools import partial
 from logging import getLogger
@@ -20,16 +23,25 @@ from kombu import Queue
 
 from adapters import logging, mongo, valkey
 from adapters.jobs import TRANSPORT, celery_app
+from adapters.mqtt_link import MqttLink
 from adapters.push_fcm import FcmSender
+from adapters.settings_view import visible
+from adapters.stores import Stores
+from chat.errors import Unavailable
 from chat.jobs import MAINTENANCE_QUEUE, PUSH_QUEUE
 from workers import tasks
 from workers.beat import BeatThread
+from workers.broadcast import PRINCIPAL, Broadcaster
 from workers.erase import Eraser
 from workers.process import PoolProcess, Services
 from workers.push.deliver import Limits, PushDelivery
 from workers.push.sweep import PushSweep
 from workers.settings import WorkerSettings
+from workers.statistics import RollUp
 from workers.status import Check, StatusThread
+
+LINK_SECONDS = 10.0
+"""How long a job waits for its link to the broker."""
 
 MAX_WAITING_RETRIES = 10_000
 """Jobs that wait in this worker's memory for their next try."""
@@ -76,7 +88,52 @@ async def open_services(settings: WorkerSettings) -> Services:
         await client.aclose()
         await stores.close()
 
-    return Services(delivery, sweep, Eraser(stores.messages), close)
+    return Services(
+        delivery,
+        sweep,
+        Eraser(stores.messages),
+        RollUp(stores.statistics, budget=settings.worker_task_seconds / 2),
+        _broadcaster(settings, stores),
+        close,
+    )
+
+
+def _broadcaster(settings: WorkerSettings, stores: Stores) -> Broadcaster | None:
+    if settings.link_secret_file is None:
+        return None
+    return Broadcaster(
+        stores.broadcasts,
+        stores.admin,
+        partial(_linked, settings, settings.link_secret_file),
+        budget=settings.worker_task_seconds / 2,
+        lease=settings.worker_task_seconds,
+    )
+
+
+@asynccontextmanager
+async def _linked(settings: WorkerSettings, secret_file: Path) -> AsyncIterator[MqttLink]:
+    """A link to the broker for one job.
+
+    Raises:
+        Unavailable: it is not up within some seconds, or there is no secret.
+    """
+    try:
+        secret = (await asyncio.to_thread(secret_file.read_text, "ascii")).strip()
+    except (OSError, ValueError) as error:
+        raise Unavailable(f"the link's secret can't be read: {type(error).__name__}") from error
+    client_id = f"{PRINCIPAL}:{os.getpid()}"
+    link, up = MqttLink(settings.mqtt_host, settings.mqtt_port, PRINCIPAL, secret, client_id), asyncio.Event()
+    link.on_up = up.set
+    task = asyncio.create_task(link.run([], lambda _: None))
+    try:
+        async with asyncio.timeout(LINK_SECONDS):
+            await up.wait()
+        yield link
+    except TimeoutError:
+        raise Unavailable("the broker does not answer") from None
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
 
 
 def _sender(settings: WorkerSettings) -> FcmSender | None:
@@ -105,7 +162,12 @@ def create(settings: WorkerSettings) -> Celery:
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
         beat_schedule_filename=str(settings.worker_state_dir / "beat-schedule"),
-        beat_schedule=tasks.schedule(settings.worker_sweep_every, settings.worker_erase_every)
+        beat_schedule=tasks.schedule(
+            settings.worker_sweep_every,
+            settings.worker_erase_every,
+            settings.worker_statistics_every,
+            settings.worker_broadcast_every,
+        )
         if settings.worker_beat
         else {},
     )
@@ -142,7 +204,13 @@ def run(settings: WorkerSettings, metrics_dir: Path) -> int:
         without_mingle=True,
         without_heartbeat=True,
     )
-    status = StatusThread(settings.worker_http, metrics_dir, partial(_outside, settings), partial(_inside, worker))
+    status = StatusThread(
+        settings.worker_http,
+        metrics_dir,
+        partial(_outside, settings),
+        partial(_inside, worker),
+        partial(visible, settings),
+    )
     status.start()
     try:
         worker.start()

@@ -12,6 +12,8 @@ PUSHES = Counter("pabal_pushes", "Pushes handed to the provider, by how they end
 EVENTS = Counter("pabal_push_events", "Push jobs, by how they ended", ["ending"])
 SWEPT = Counter("pabal_push_swept", "Events whose push job was lost and sent again by the sweeper")
 ERASED = Counter("pabal_messages_erased", "Expired messages whose content was erased")
+ROLLED_UP = Counter("pabal_statistics_rows", "Events and receipts that were counted for the statistics")
+TOLD = Counter("pabal_broadcast_told", "Inboxes and chats that broadcasts were told to")
 SEND_SECONDS = Histogram(
     "pabal_push_send_seconds",
     "Seconds that the provider took for one push",

@@ -7,20 +7,24 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from workers.broadcast import Broadcaster
 from workers.erase import Eraser
 from workers.push.deliver import PushDelivery
 from workers.push.sweep import PushSweep
+from workers.statistics import RollUp
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What jobs call. `close` ends connections and threads."""
+    """What jobs call. `close` ends connections and threads; without a link to the broker there is no `broadcaster`."""
 
     delivery: PushDelivery
     sweep: PushSweep
     eraser: Eraser
+    roll_up: RollUp
+    broadcaster: Broadcaster | None
     close: Callable[[], Awaitable[None]]
 
 

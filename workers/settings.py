@@ -32,6 +32,11 @@ class WorkerSettings(BaseSettings):
     mongo_database: str = "pabal"
     valkey_url: str = "redis://127.0.0.1:6479/0"
 
+    mqtt_host: str = "127.0.0.1"
+    mqtt_port: int = Field(default=1883, ge=1, le=65535)
+    link_secret_file: Path | None = None
+    """The secret of svc-worker; without one this worker tells no broadcasts."""
+
     fcm_service_account_file: Path | None = None
     fcm_endpoint: str = "https://fcm.googleapis.com"
 
@@ -49,6 +54,8 @@ class WorkerSettings(BaseSettings):
     worker_push_max_age: float = Field(default=12 * 3600.0, gt=0)
     worker_sweep_every: float = Field(default=15.0, gt=0)
     worker_erase_every: float = Field(default=60.0, gt=0)
+    worker_statistics_every: float = Field(default=300.0, gt=0)
+    worker_broadcast_every: float = Field(default=5.0, gt=0)
     worker_sweep_age: float = Field(default=30.0, ge=0)
     """How old a push mark is before the sweeper takes its job for lost."""
 

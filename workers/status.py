@@ -32,6 +32,7 @@ class StatusThread:
         metrics_dir: PROMETHEUS_MULTIPROC_DIR.
         checks: makes the checks of the outside, by name, on the thread's loop; what the stack holds is closed at the end.
         inside: parts of this process, by name: cheap, called for each probe.
+        settings: those in force, without secrets.
     """
 
     def __init__(
@@ -40,11 +41,13 @@ class StatusThread:
         metrics_dir: Path,
         checks: Callable[[AsyncExitStack], dict[str, Check]],
         inside: Callable[[], dict[str, bool]],
+        settings: Callable[[], dict[str, str]],
     ) -> None:
         self._bind = bind
         self._metrics_dir = metrics_dir
         self._checks = checks
         self._inside = inside
+        self._settings = settings
         self._outside: dict[str, bool] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ended = asyncio.Event()
@@ -88,7 +91,7 @@ class StatusThread:
         async with AsyncExitStack() as stack:
             checks = self._checks(stack)
             self._outside = dict.fromkeys(checks, False)
-            server = await serve(self._bind, registry, self.health)
+            server = await serve(self._bind, registry, self.health, settings=self._settings)
             stack.push_async_callback(server.close)
             self._listening.set()
             while not self._ended.is_set():

@@ -7,11 +7,12 @@ from typing import Any
 import structlog
 from celery import Celery, Task
 
+from chat.broadcasts import Broadcast
 from chat.errors import Unavailable
-from chat.jobs import ERASE_EXPIRED, MAINTENANCE_QUEUE, PUSH_EVENT, PUSH_QUEUE, SWEEP_PUSHES
+from chat.jobs import BROADCAST, ERASE_EXPIRED, MAINTENANCE_QUEUE, PUSH_EVENT, PUSH_QUEUE, ROLL_UP, SWEEP_PUSHES
 from chat.pushes import PushRetry
 from workers import metrics
-from workers.process import PoolProcess
+from workers.process import PoolProcess, Services
 from workers.push.retry import PushWait, pause
 
 _AFTER_HOLD = 0.25
@@ -62,10 +63,10 @@ def register(app: Celery, process: PoolProcess, *, tries: int, longest_wait: flo
         if lost:
             _log.warning("sweep.found", events=len(lost))
 
-    _register_erasing(app, process)
+    _register_maintenance(app, process)
 
 
-def _register_erasing(app: Celery, process: PoolProcess) -> None:
+def _register_maintenance(app: Celery, process: PoolProcess) -> None:
     @app.task(name=ERASE_EXPIRED, bind=True)
     def erase_expired(_self: Task[Any, Any]) -> None:
         try:
@@ -75,6 +76,30 @@ def _register_erasing(app: Celery, process: PoolProcess) -> None:
             return
         if erased:
             _log.info("erase.done", events=erased)
+
+    @app.task(name=ROLL_UP, bind=True)
+    def roll_up(_self: Task[Any, Any]) -> None:
+        try:
+            rows, done = process.run(lambda services: services.roll_up.run())
+        except Unavailable as error:
+            _log.warning("statistics.unavailable", reason=error.reason)
+            return
+        if rows or not done:
+            _log.info("statistics.rolled", rows=rows, done=done)
+
+    @app.task(name=BROADCAST, bind=True)
+    def tell(_self: Task[Any, Any]) -> None:
+        try:
+            broadcast = process.run(_told)
+        except Unavailable as error:
+            _log.warning("broadcast.unavailable", reason=error.reason)
+            return
+        if broadcast is not None:
+            _log.info("broadcast.told", id=broadcast.id, told=broadcast.told, state=broadcast.state.value)
+
+
+async def _told(services: Services) -> Broadcast | None:
+    return await services.broadcaster.run() if services.broadcaster is not None else None
 
 
 def _retry(task: Task[Any, Any], error: Exception, after: float, longest: float) -> None:
@@ -86,9 +111,16 @@ def _retry(task: Task[Any, Any], error: Exception, after: float, longest: float)
         raise task.retry(exc=error, countdown=after + _AFTER_HOLD)
 
 
-def schedule(sweep_every: float, erase_every: float) -> dict[str, dict[str, Any]]:
+def schedule(
+    sweep_every: float, erase_every: float, statistics_every: float, broadcast_every: float
+) -> dict[str, dict[str, Any]]:
     """Celery's `beat_schedule`. A run that nobody took before the next one is due is forgotten."""
-    return {"sweep pushes": _regular(SWEEP_PUSHES, sweep_every), "erase expired": _regular(ERASE_EXPIRED, erase_every)}
+    return {
+        "sweep pushes": _regular(SWEEP_PUSHES, sweep_every),
+        "erase expired": _regular(ERASE_EXPIRED, erase_every),
+        "roll up statistics": _regular(ROLL_UP, statistics_every),
+        "broadcasts": _regular(BROADCAST, broadcast_every),
+    }
 
 
 def _regular(task: str, seconds: float) -> dict[str, Any]:

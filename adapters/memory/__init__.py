@@ -7,7 +7,10 @@ Usage::
 
 from __future__ import annotations
 
+from adapters.memory.admin import MemoryAdmin
+from adapters.memory.audit import MemoryAudit
 from adapters.memory.blocks import MemoryBlocks
+from adapters.memory.broadcasts import MemoryBroadcasts
 from adapters.memory.chats import MemoryChats
 from adapters.memory.contacts import MemoryContacts
 from adapters.memory.dead_letters import MemoryDeadLetters
@@ -18,6 +21,7 @@ from adapters.memory.messages import MemoryMessages
 from adapters.memory.notices import MemoryNotices
 from adapters.memory.push_tokens import MemoryPushTokens
 from adapters.memory.receipts import MemoryReceipts
+from adapters.memory.statistics import MemoryStatistics
 from adapters.memory.users import MemoryDevices, MemoryUsers
 from adapters.stores import Stores
 
@@ -27,14 +31,15 @@ __all__ = ["Stores", "memory_stores"]
 def memory_stores() -> Stores:
     """A bundle of empty stores that live as long as the process."""
     notices, invitations, users = MemoryNotices(), MemoryInvitations(), MemoryUsers()
-    chats = MemoryChats(notices)
+    chats, messages, receipts = MemoryChats(notices), MemoryMessages(), MemoryReceipts()
+    devices = MemoryDevices(users)
     return Stores(
-        messages=MemoryMessages(),
+        messages=messages,
         chats=chats,
         notices=notices,
-        receipts=MemoryReceipts(),
+        receipts=receipts,
         users=users,
-        devices=MemoryDevices(),
+        devices=devices,
         grants=MemoryGrants(),
         push_tokens=MemoryPushTokens(),
         dead_letters=MemoryDeadLetters(),
@@ -42,6 +47,10 @@ def memory_stores() -> Stores:
         blocks=MemoryBlocks(),
         invitations=invitations,
         memberships=MemoryMemberships(chats, invitations, users, notices),
+        audit=MemoryAudit(),
+        admin=MemoryAdmin(users, devices, chats),
+        statistics=MemoryStatistics(messages, chats, receipts),
+        broadcasts=MemoryBroadcasts(),
         healthy=_healthy,
         close=_close,
     )

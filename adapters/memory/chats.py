@@ -15,11 +15,16 @@ CORRECTED = ("delivered_seq", "seen_seq", "seen_n", "hides_seen")
 
 
 class MemoryChats:
-    """Chats by id, memberships by (chat, user)."""
+    """Chats by id, memberships by (chat, user).
+
+    Attributes:
+        all: every chat, by id.
+    """
 
     def __init__(self, notices: MemoryNotices | None = None) -> None:
         self._notices = notices or MemoryNotices()
         self._chats: dict[str, Chat] = {}
+        self.all = self._chats
         self._members: dict[tuple[str, str], Member] = {}
 
     async def create(self, chat: Chat, members: Sequence[Member]) -> bool:

@@ -49,6 +49,13 @@ class MemoryGrants:
         if grant is not None and grant.revoked_at is None:
             grant.revoked_at = to_ms(at)
 
+    async def revoke_all(self, user: str, at: datetime, *, keep: str | None = None) -> list[str]:
+        """See `GrantStore.revoke_all`."""
+        ended = [grant for grant in self._grants.values() if grant.user == user and grant.sid != keep and _alive(grant)]
+        for grant in ended:
+            grant.revoked_at = to_ms(at)
+        return [grant.sid for grant in ended]
+
     async def alive(self, sids: Sequence[str]) -> set[str]:
         """See `GrantStore.alive`."""
         return {sid for sid in sids if sid in self._grants and _alive(self._grants[sid])}

@@ -16,10 +16,15 @@ from chat.ports import Inserted
 
 
 class MemoryMessages:
-    """Events by id, and per chat by `seq`."""
+    """Events by id, and per chat by `seq`.
+
+    Attributes:
+        rows: every event, by id.
+    """
 
     def __init__(self) -> None:
         self._events: dict[str, Event] = {}
+        self.rows = self._events
         self._slots: defaultdict[str, dict[int, str]] = defaultdict(dict)
         self._seqs: defaultdict[str, list[int]] = defaultdict(list)  # sorted
         self._push: dict[str, datetime] = {}

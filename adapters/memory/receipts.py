@@ -14,6 +14,11 @@ class MemoryReceipts:
     def __init__(self) -> None:
         self._rows: dict[tuple[str, str, str, int], Receipt] = {}
 
+    @property
+    def rows(self) -> list[Receipt]:
+        """Every row."""
+        return list(self._rows.values())
+
     async def append(self, receipts: Sequence[Receipt]) -> None:
         """See `ReceiptStore.append`. A row that is there already stays: the first time is the true one."""
         for receipt in receipts:

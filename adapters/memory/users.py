@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 from msgspec import convert, to_builtins
 
 from adapters.memory.records import copied
+from chat.admin import Exclusion
 from chat.models import Device, User
 
 
 class MemoryUsers:
-    """Users by handle."""
+    """Users by handle.
+
+    Attributes:
+        rows: as they were added.
+        blocks: who is, or was, kept out by administrators.
+    """
 
     def __init__(self) -> None:
         self._users: dict[str, User] = {}
+        self.rows = self._users
+        self.blocks: dict[str, Exclusion] = {}
+
+    def out(self, user: str) -> bool:
+        """Whether somebody who is there may do nothing now."""
+        found, block = self._users.get(user), self.blocks.get(user)
+        return (found is not None and found.disabled) or (block is not None and block.holds(datetime.now(UTC)))
 
     async def add(self, user: User) -> bool:
         """See `UserStore.add`."""
@@ -26,11 +39,15 @@ class MemoryUsers:
 
     async def get(self, user: str) -> User | None:
         """See `UserStore.get`."""
-        return copied(self._users[user]) if user in self._users else None
+        if user not in self._users:
+            return None
+        found = copied(self._users[user])
+        found.disabled = self.out(user)
+        return found
 
     async def existing(self, ids: Sequence[str]) -> set[str]:
         """See `UserStore.existing`."""
-        return {id_ for id_ in ids if id_ in self._users and not self._users[id_].disabled}
+        return {id_ for id_ in ids if id_ in self._users and not self.out(id_)}
 
     async def set_hides_seen(self, user: str, *, hides: bool) -> bool:
         """See `UserStore.set_hides_seen`."""
@@ -45,7 +62,8 @@ class MemoryUsers:
 
     async def get_many(self, ids: Sequence[str]) -> dict[str, User]:
         """See `UserStore.get_many`."""
-        return {id_: copied(self._users[id_]) for id_ in ids if id_ in self._users}
+        found = {id_: await self.get(id_) for id_ in ids}
+        return {id_: user for id_, user in found.items() if user is not None}
 
     async def set_profile(self, user: str, changes: Mapping[str, str | None]) -> bool:
         """See `UserStore.set_profile`."""
@@ -56,10 +74,19 @@ class MemoryUsers:
 
 
 class MemoryDevices:
-    """Devices by id."""
+    """Devices by id.
 
-    def __init__(self) -> None:
+    Args:
+        users: their owners.
+
+    Attributes:
+        rows: as they were added.
+    """
+
+    def __init__(self, users: MemoryUsers | None = None) -> None:
         self._devices: dict[str, Device] = {}
+        self._owners = users or MemoryUsers()
+        self.rows = self._devices
 
     async def add(self, device: Device) -> bool:
         """See `DeviceStore.add`."""
@@ -70,11 +97,19 @@ class MemoryDevices:
 
     async def get(self, device: str) -> Device | None:
         """See `DeviceStore.get`."""
-        return copied(self._devices[device]) if device in self._devices else None
+        if device not in self._devices:
+            return None
+        found = copied(self._devices[device])
+        found.disabled = self._out(device)
+        return found
 
     async def existing(self, ids: Sequence[str]) -> set[str]:
         """See `DeviceStore.existing`."""
-        return {id_ for id_ in ids if id_ in self._devices and not self._devices[id_].disabled}
+        return {id_ for id_ in ids if id_ in self._devices and not self._out(id_)}
+
+    def _out(self, device: str) -> bool:
+        found = self._devices[device]
+        return found.disabled or self._owners.out(found.owner)
 
     async def owned_by(self, owner: str) -> list[Device]:
         """See `DeviceStore.owned_by`; by id."""

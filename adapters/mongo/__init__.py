@@ -9,7 +9,10 @@ Usage::
 
 from __future__ import annotations
 
+from adapters.mongo.admin import MongoAdmin
+from adapters.mongo.audit import MongoAudit
 from adapters.mongo.blocks import MongoBlocks
+from adapters.mongo.broadcasts import MongoBroadcasts
 from adapters.mongo.chats import MongoChats
 from adapters.mongo.client import Database, connect, healthy
 from adapters.mongo.contacts import MongoContacts
@@ -22,6 +25,7 @@ from adapters.mongo.migrations import migrate
 from adapters.mongo.notices import MongoNotices
 from adapters.mongo.push_tokens import MongoPushTokens
 from adapters.mongo.receipts import MongoReceipts
+from adapters.mongo.statistics import MongoStatistics
 from adapters.mongo.users import MongoDevices, MongoUsers
 from adapters.stores import Stores
 
@@ -63,6 +67,10 @@ def stores_of(db: Database) -> Stores:
         blocks=MongoBlocks(db),
         invitations=MongoInvitations(db),
         memberships=MongoMemberships(db),
+        audit=MongoAudit(db),
+        admin=MongoAdmin(db),
+        statistics=MongoStatistics(db),
+        broadcasts=MongoBroadcasts(db),
         healthy=lambda: healthy(db),
         close=db.client.close,
     )

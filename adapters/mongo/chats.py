@@ -114,7 +114,7 @@ class MongoChats:
     async def get(self, chat: str) -> Chat | None:
         """See `ChatStore.get`."""
         document = await self._chats.find_one({"_id": chat})
-        return None if document is None else _to_chat(document)
+        return None if document is None else to_chat(document)
 
     @translate
     async def get_many(self, chats: Sequence[str]) -> dict[str, Chat]:
@@ -122,7 +122,7 @@ class MongoChats:
         if not chats:
             return {}
         documents = await fetch(self._chats, {"_id": {"$in": list(chats)}})
-        return {document["_id"]: _to_chat(document) for document in documents}
+        return {document["_id"]: to_chat(document) for document in documents}
 
     @translate
     async def touch(self, heads: Mapping[str, tuple[Head, datetime]]) -> None:
@@ -334,7 +334,8 @@ def _from_chat(chat: Chat) -> Document:
     return document
 
 
-def _to_chat(document: Document) -> Chat:
+def to_chat(document: Document) -> Chat:
+    """A document of `chats` as a record."""
     return Chat(
         id=document["_id"],
         kind=ChatKind(document["kind"]),

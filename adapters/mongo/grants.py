@@ -79,6 +79,15 @@ class MongoGrants:
         await self._grants.update_one({"_id": sid, "revoked_at": None}, {"$set": {"revoked_at": at}})
 
     @translate
+    async def revoke_all(self, user: str, at: datetime, *, keep: str | None = None) -> list[str]:
+        """See `GrantStore.revoke_all`. Two updates at once name a sign-in both; it ends once."""
+        found = await fetch(self._grants, {"user_id": user, "_id": {"$ne": keep}, **_alive()}, {"_id": 1})
+        sids = [document["_id"] for document in found]
+        if sids:
+            await self._grants.update_many({"_id": {"$in": sids}, "revoked_at": None}, {"$set": {"revoked_at": at}})
+        return sids
+
+    @translate
     async def alive(self, sids: Sequence[str]) -> set[str]:
         """See `GrantStore.alive`."""
         if not sids:

@@ -15,7 +15,21 @@ from datetime import UTC, datetime
 import pymongo
 from pymongo.errors import DuplicateKeyError
 
-from adapters.mongo import blocks, chats, contacts, grants, invitations, messages, push_tokens, receipts, users
+from adapters.mongo import (
+    admin,
+    audit,
+    blocks,
+    broadcasts,
+    chats,
+    contacts,
+    grants,
+    invitations,
+    messages,
+    push_tokens,
+    receipts,
+    statistics,
+    users,
+)
 from adapters.mongo.client import Database, translate
 
 COLLECTION = "schema_migrations"
@@ -78,8 +92,16 @@ async def _people(db: Database) -> None:
     await db[invitations.REQUESTS].create_indexes(invitations.REQUEST_INDEXES)
 
 
+async def _administration(db: Database) -> None:
+    await db[audit.COLLECTION].create_indexes(audit.INDEXES)
+    await db[users.USERS].create_indexes(admin.USER_INDEXES)
+    await db[statistics.ACTIVE].create_indexes(statistics.ACTIVE_INDEXES)
+    await db[broadcasts.COLLECTION].create_indexes(broadcasts.INDEXES)
+
+
 MIGRATIONS = (
     Migration(1, "first indexes", _first_indexes),
     Migration(2, "pinned messages", _pins),
     Migration(3, "contacts, blocks, invitations, heirs", _people),
+    Migration(4, "administration", _administration),
 )

@@ -2,7 +2,9 @@
 
 `users`: `_id` handle · `display_name` string · `password_hash` string (argon2id) · `created_at` date · `admin` bool · `disabled` bool ·
 `hides_seen` bool? (absent: no) · `about` string? · `avatar` string? (an address) · `profile_for`, `reachable_by` string? (`everyone`, `contacts`;
-absent: everyone). No index but `_id`.
+absent: everyone) · `blocked_until` date?, and more that administrators set (`adapters.mongo.admin`). No index of its own but `_id`.
+
+Who is disabled, or kept out until a time that has not come, is read as `disabled`; so is a device whose owner is.
 
 `devices`: `_id` device id (`dev-…`) · `owner_id` string · `name` string · `secret_hash` string (SHA-256, hex) · `created_at` date ·
 `disabled` bool.
@@ -15,11 +17,12 @@ absent: everyone). No index but `_id`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 
 from pymongo import ASCENDING, IndexModel
 from pymongo.errors import DuplicateKeyError
 
-from adapters.mongo.client import Database, Document, fetch, translate
+from adapters.mongo.client import Collection, Database, Document, fetch, translate
 from chat.models import Circle, Device, User
 
 USERS = "users"
@@ -92,7 +95,8 @@ class MongoUsers:
         """See `UserStore.existing`."""
         if not ids:
             return set()
-        documents = await fetch(self._users, {"_id": {"$in": list(ids)}, "disabled": False}, {"_id": 1})
+        query = {"_id": {"$in": list(ids)}, "disabled": False, "blocked_until": {"$not": {"$gt": datetime.now(UTC)}}}
+        documents = await fetch(self._users, query, {"_id": 1})
         return {document["_id"] for document in documents}
 
 
@@ -101,6 +105,7 @@ class MongoDevices:
 
     def __init__(self, db: Database) -> None:
         self._devices = db[DEVICES]
+        self._users = db[USERS]
 
     @translate
     async def add(self, device: Device) -> bool:
@@ -124,15 +129,21 @@ class MongoDevices:
     async def get(self, device: str) -> Device | None:
         """See `DeviceStore.get`."""
         document = await self._devices.find_one({"_id": device})
-        return None if document is None else _to_device(document)
+        if document is None:
+            return None
+        found = _to_device(document)
+        found.disabled = found.disabled or bool(await kept_out(self._users, [found.owner]))
+        return found
 
     @translate
     async def existing(self, ids: Sequence[str]) -> set[str]:
         """See `DeviceStore.existing`."""
         if not ids:
             return set()
-        documents = await fetch(self._devices, {"_id": {"$in": list(ids)}, "disabled": False}, {"_id": 1})
-        return {document["_id"] for document in documents}
+        query = {"_id": {"$in": list(ids)}, "disabled": False}
+        documents = await fetch(self._devices, query, {"_id": 1, "owner_id": 1})
+        out = await kept_out(self._users, sorted({document["owner_id"] for document in documents}))
+        return {document["_id"] for document in documents if document["owner_id"] not in out}
 
     @translate
     async def owned_by(self, owner: str) -> list[Device]:
@@ -158,13 +169,26 @@ def _to_user(document: Document) -> User:
         password_hash=document["password_hash"],
         created_at=document["created_at"],
         admin=document["admin"],
-        disabled=document["disabled"],
+        disabled=_is_out(document),
         hides_seen=document.get("hides_seen", False),
         about=document.get("about", ""),
         avatar=document.get("avatar"),
         profile_for=Circle(document.get("profile_for", Circle.EVERYONE)),
         reachable_by=Circle(document.get("reachable_by", Circle.EVERYONE)),
     )
+
+
+async def kept_out(users: Collection, ids: Sequence[str]) -> set[str]:
+    """Those of the ids that are users who may do nothing now."""
+    if not ids:
+        return set()
+    out: list[Document] = [{"disabled": True}, {"blocked_until": {"$gt": datetime.now(UTC)}}]
+    return {document["_id"] for document in await fetch(users, {"_id": {"$in": list(ids)}, "$or": out}, {"_id": 1})}
+
+
+def _is_out(document: Document) -> bool:
+    until: datetime | None = document.get("blocked_until")
+    return bool(document["disabled"]) or (until is not None and until > datetime.now(UTC))
 
 
 def _to_device(document: Document) -> Device:

@@ -6,10 +6,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Response
 
+from api.admin.access import Administrator
 from api.answers import answer, returns
-from api.dead_letters.schemas import LetterDetail, LetterPage, LetterQuery, Replayed
+from api.dead_letters.schemas import LetterDetail, LetterPage, LetterQuery, Replayed, WhyMaybe
 from api.dead_letters.service import DeadLetterService
-from api.deps import Admin, PartsDep
+from api.deps import PartsDep
 from api.errors import problems
 
 router = APIRouter(tags=["administration"])
@@ -34,7 +35,7 @@ Service = Annotated[DeadLetterService, Depends(_service)]
     summary="Dead letters",
     responses={**returns(LetterPage, "Letters by id, without their payloads"), **problems(401, 403)},
 )
-async def letters(query: Annotated[LetterQuery, Query()], _admin: Admin, service: Service) -> Response:
+async def letters(query: Annotated[LetterQuery, Query()], _staff: Administrator, service: Service) -> Response:
     """Messages that could not be processed. Codes: `admin_only`, `invalid_cursor`."""
     return answer(await service.page(query))
 
@@ -44,9 +45,9 @@ async def letters(query: Annotated[LetterQuery, Query()], _admin: Admin, service
     summary="A dead letter",
     responses={**returns(LetterDetail, "The letter as it came in"), **problems(401, 403, 404)},
 )
-async def letter(letter: str, _admin: Admin, service: Service) -> Response:
+async def letter(letter: str, staff: Administrator, service: Service) -> Response:
     """With its payload: somebody's words. Codes: `admin_only`, `unknown_dead_letter`."""
-    return answer(await service.show(letter))
+    return answer(await service.show(letter, staff=staff))
 
 
 @router.post(
@@ -54,16 +55,16 @@ async def letter(letter: str, _admin: Admin, service: Service) -> Response:
     summary="Send a dead letter again",
     responses={**returns(Replayed, "It is stored, and the letter is gone"), **problems(401, 403, 404, 409)},
 )
-async def replay(letter: str, admin: Admin, service: Service) -> Response:
+async def replay(letter: str, why: Annotated[WhyMaybe, Query()], staff: Administrator, service: Service) -> Response:
     """As its sender, with the id that it had, under the rules of now.
 
     Codes: `admin_only`, `unknown_dead_letter`, `not_replayable`, `dead_letter` (it failed again), and those of a send.
     """
-    return answer(await service.replay(letter, caller=admin))
+    return answer(await service.replay(letter, why.reason, staff=staff))
 
 
 @router.delete(_ONE, status_code=204, summary="Throw a dead letter away", responses=problems(401, 403, 404))
-async def drop(letter: str, admin: Admin, service: Service) -> Response:
+async def drop(letter: str, why: Annotated[WhyMaybe, Query()], staff: Administrator, service: Service) -> Response:
     """For good. Codes: `admin_only`, `unknown_dead_letter`."""
-    await service.drop(letter, caller=admin)
+    await service.drop(letter, why.reason, staff=staff)
     return Response(status_code=204)

@@ -19,6 +19,14 @@ class LetterQuery(BaseModel):
     limit: int = Field(default=50, ge=1, le=200)
 
 
+class WhyMaybe(BaseModel):
+    """The query of a replay or drop."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: str = Field(default="", max_length=1000, description="why, for the audit log")
+
+
 class LetterView(msgspec.Struct):
     """A dead letter without its payload.
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 
+from api.admin.access import Staff
 from api.clock import now
 from api.dead_letters.schemas import LetterDetail, LetterPage, LetterQuery, LetterView, Replayed
 from api.messages.refusals import refusal
@@ -16,7 +17,7 @@ from api.pagination import pack, unpack
 from chat import topics
 from chat.envelopes import MAX_SEND_BYTES, Send, encode, read_send, wrap_plain
 from chat.errors import Conflict, NotFound, PabalError, Unavailable
-from chat.models import DeadLetter, LetterEvent, Principal
+from chat.models import DeadLetter, LetterEvent
 from chat.plain import is_plain
 from chat.ports import DeadLetterStore, Link, MessageStore
 from chat.topics import Topic
@@ -51,13 +52,14 @@ class DeadLetterService:
         items = [LetterView(**_facts(letter)) for letter in found[: query.limit]]
         return LetterPage(items=items, next=pack(items[-1].id) if len(found) > query.limit else None)
 
-    async def show(self, letter_id: str) -> LetterDetail:
-        """One letter with its payload.
+    async def show(self, letter_id: str, *, staff: Staff) -> LetterDetail:
+        """One letter with its payload: who reads what somebody wrote leaves a record.
 
         Raises:
             NotFound: `unknown_dead_letter`.
         """
         letter = await self._get(letter_id)
+        await staff.trail.record("dead_letter.read", target=letter_id)
         try:
             payload, encoding = letter.payload.decode(), None
         except UnicodeDecodeError:
@@ -70,7 +72,7 @@ class DeadLetterService:
             properties=letter.properties,
         )
 
-    async def replay(self, letter_id: str, *, caller: Principal) -> Replayed:
+    async def replay(self, letter_id: str, reason: str, *, staff: Staff) -> Replayed:
         """Send it through the whole path again as its sender, and drop it once it is stored.
 
         It has the message id that it had: replayed twice, or after its sender has sent it again, it is stored once (P4).
@@ -86,29 +88,33 @@ class DeadLetterService:
         if topic is None:
             raise Conflict("this letter is no message of a chat: it can only be dropped", code="not_replayable")
         send = _message(letter, topic)
-        await self.letters.note(letter.id, LetterEvent(now(), "replayed", by=caller.id))
+        await staff.trail.record("dead_letter.replayed", target=letter.id, reason=reason)
+        await self.letters.note(letter.id, LetterEvent(now(), "replayed", by=staff.id))
         try:
             await self._publish(letter.topic, send)
         except PabalError as error:
-            await self.letters.note(letter.id, LetterEvent(now(), "refused", error.code, caller.id))
-            _log.warning("dead_letter.refused_again", id=letter.id, code=error.code, by=caller.id)
+            await self.letters.note(letter.id, LetterEvent(now(), "refused", error.code, staff.id))
+            await staff.trail.failed("dead_letter.replayed", error, target=letter.id)
+            _log.warning("dead_letter.refused_again", id=letter.id, code=error.code, by=staff.id)
             raise
         stored = (await self.messages.by_ids([send.id])).get(send.id)
         if stored is None:
             raise Unavailable("the message was not confirmed; replay it again")
         await self.letters.drop(letter.id)
-        _log.info("dead_letter.replayed", id=letter.id, chat=stored.chat, seq=stored.seq, by=caller.id)
+        _log.info("dead_letter.replayed", id=letter.id, chat=stored.chat, seq=stored.seq, by=staff.id)
         return Replayed(id=letter.id, message=stored.id, chat=stored.chat, seq=stored.seq)
 
-    async def drop(self, letter_id: str, *, caller: Principal) -> None:
+    async def drop(self, letter_id: str, reason: str, *, staff: Staff) -> None:
         """Throw it away for good.
 
         Raises:
             NotFound: `unknown_dead_letter`.
         """
+        await self._get(letter_id)
+        await staff.trail.record("dead_letter.dropped", target=letter_id, reason=reason)
         if not await self.letters.drop(letter_id):
             raise _unknown()
-        _log.warning("dead_letter.dropped", id=letter_id, by=caller.id)
+        _log.warning("dead_letter.dropped", id=letter_id, by=staff.id)
 
     async def _get(self, letter_id: str) -> DeadLetter:
         letter = await self.letters.get(letter_id)

@@ -11,11 +11,12 @@ from bridge.filters.duplicates import Duplicates
 from bridge.filters.links import LinkList, Links
 from bridge.filters.lists import Listed
 from bridge.filters.rate import Rate
-from bridge.filters.shadow import Shadow, ShadowList
+from bridge.filters.shadow import Shadow, ShadowList, StoredShadows
 from bridge.filters.size import Size
 from bridge.filters.words import WordList, Words
 from bridge.metrics import Metrics
 from bridge.settings import Settings
+from chat.admin import AdminStore
 from chat.ports import RateLimiter
 
 SHARE_EVERY = 0.2
@@ -30,6 +31,7 @@ class Filters:
 
     Args:
         limiter: buckets that bridges share.
+        admin: who is shadow-banned by administrators; None: nobody is.
 
     Attributes:
         chain: to be asked.
@@ -38,11 +40,13 @@ class Filters:
         ListBroken: a file that the settings name can't be used.
     """
 
-    def __init__(self, settings: Settings, limiter: RateLimiter | None, metrics: Metrics) -> None:
+    def __init__(
+        self, settings: Settings, limiter: RateLimiter | None, metrics: Metrics, admin: AdminStore | None = None
+    ) -> None:
         sender = Buckets("send", rate=settings.bridge_rate, burst=settings.bridge_burst, shared=limiter)
         chat = Buckets("chat", rate=settings.bridge_chat_rate, burst=settings.bridge_chat_burst, shared=limiter)
         self._buckets = (sender, chat)
-        self._lists: list[Listed[WordList] | Listed[LinkList] | Listed[ShadowList]] = []
+        self._lists: list[Listed[WordList] | Listed[LinkList] | Listed[ShadowList] | StoredShadows] = []
         filters: list[Filter] = [Size(max_text=settings.bridge_max_text), Rate(sender), ChatRate(chat)]
         if settings.bridge_duplicates:
             filters.append(Duplicates(most=settings.bridge_duplicates, within=settings.bridge_duplicates_within))
@@ -54,10 +58,14 @@ class Filters:
             links = Listed(settings.bridge_links_file, LinkList)
             filters.append(Links(links))
             self._lists.append(links)
+        shadows: list[Listed[ShadowList] | StoredShadows] = []
         if settings.bridge_shadow_file is not None:
-            shadows = Listed(settings.bridge_shadow_file, ShadowList.read)
+            shadows.append(Listed(settings.bridge_shadow_file, ShadowList.read))
+        if admin is not None:
+            shadows.append(StoredShadows(admin))
+        if shadows:
             filters.append(Shadow(shadows, metrics.shadowed.inc))
-            self._lists.append(shadows)
+            self._lists += shadows
         self.chain = Chain(filters)
 
     async def run(self) -> None:

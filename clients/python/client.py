@@ -56,7 +56,7 @@ class ChatClient:
     Attributes:
         on_event: called with each event, instead of `events`/`next_event`.
         on_receipt: called with each `ReceiptUpdate`: members' watermarks that moved.
-        on_inbox: called with each `Reject`, `Invitation` and `SyncDone`.
+        on_inbox: called with each `Reject`, `Invitation`, `Announcement` and `SyncDone`.
         on_typing: called with each `Typing`; set it before `connect`.
         on_presence: called with each `Presence` of those that are watched.
         on_reset: called with a `Restart` when a cursor could not be used: read the chat's history anew. Without it a warning is logged.

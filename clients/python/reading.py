@@ -8,7 +8,7 @@ from datetime import datetime
 import msgspec
 
 from chat import topics
-from chat.envelopes import Event, Invitation, ReceiptUpdate, Reject, Reset, SyncDone, SyncPage, decode
+from chat.envelopes import Announcement, Event, Invitation, ReceiptUpdate, Reject, Reset, SyncDone, SyncPage, decode
 from chat.errors import InvalidEnvelope
 
 
@@ -29,7 +29,7 @@ class Presence:
     at: datetime
 
 
-Inbox = Invitation | Reject | SyncDone
+Inbox = Announcement | Invitation | Reject | SyncDone
 """What the app gets to see of the inbox; sync pages and resets are the SDK's own."""
 
 Incoming = Event | ReceiptUpdate | Typing | Presence | SyncPage | Reset | Inbox
@@ -46,6 +46,7 @@ class _Online(msgspec.Struct):
 
 
 _INBOX: dict[str, type[SyncPage | Reset | ReceiptUpdate | Inbox]] = {
+    "announcement": Announcement,
     "invitation": Invitation,
     "receipts": ReceiptUpdate,
     "reject": Reject,

@@ -15,6 +15,7 @@ from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStart
 from adapters.mongo import connect, migrate, stores_of
 from adapters.mongo.client import Database
 from adapters.stores import Stores
+from chat.audit import AuditEntry, AuditSearch
 from chat.envelopes import Body, Event, System
 from chat.ids import new_message_id
 from chat.models import (
@@ -33,6 +34,7 @@ from chat.models import (
     Watermarks,
 )
 from chat.people import Block, Contact, InvitationLink, JoinRequest
+from chat.statistics import Span
 
 AT = datetime.now(UTC)
 IDS = [new_message_id() for _ in range(60)]
@@ -154,6 +156,12 @@ async def _all(*calls: Awaitable[object]) -> None:
         await call
 
 
+async def _counted(stores: Stores) -> None:
+    """Read roll-ups when there are some."""
+    await stores.statistics.roll_up(now=AT + timedelta(minutes=5), limit=200)
+    await stores.statistics.figures(Span.HOUR, since=AT - timedelta(days=1), until=AT)
+
+
 CALLS: dict[str, Callable[[Stores], Awaitable[object]]] = {
     "by_ids": lambda s: s.messages.by_ids(IDS[:3]),
     "head": lambda s: s.messages.head("g-1"),
@@ -260,6 +268,19 @@ CALLS: dict[str, Callable[[Stores], Awaitable[object]]] = {
         s.memberships.count("g-1"),
     ),
     "dead_letters": lambda s: s.dead_letters.page(after="l1", limit=10),
+    "device": lambda s: s.devices.get("dev-1"),
+    "devices": lambda s: s.devices.existing(["dev-1", "dev-2"]),
+    "kept_out": lambda s: s.admin.kept_out(["user1", "user2"]),
+    "shadowed": lambda s: s.admin.shadowed(),
+    "members_count": lambda s: s.admin.members("g-1"),
+    "audit_record": lambda s: s.audit.record(AuditEntry("user.banned", "user1", AT)),
+    "audit_by": lambda s: s.audit.search(AuditSearch(by="user1"), before=9, limit=10),
+    "audit_target": lambda s: s.audit.search(AuditSearch(target="user1"), limit=10),
+    "audit_action": lambda s: s.audit.search(AuditSearch(action="user.banned"), limit=10),
+    "audit_after": lambda s: s.audit.after(3, 10),
+    "roll_up": lambda s: s.statistics.roll_up(now=AT + timedelta(minutes=5), limit=200),
+    "statistics": _counted,
+    "broadcasts": lambda s: s.broadcasts.newest(before=AT, limit=10),
 }
 
 

@@ -209,6 +209,8 @@ class PushDelivery:
         while members := await self._stores.chats.members(event.chat, after=after, limit=PAGE):
             after = members[-1].user
             users = recipients(event, members, now=self._now())
+            out = await self._stores.admin.kept_out(users)  # who is suspended hears of nothing
+            users = [user for user in users if user not in out]
             online = await self._presence.online(users) if wait else set()
             users = [user for user in users if user not in online]
             of_users = await self._stores.push_tokens.of_users(users)

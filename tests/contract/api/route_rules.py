@@ -65,6 +65,8 @@ def _fixed(**body: Any) -> Body:
 
 
 _LETTER = "/v1/admin/dead-letters/{letter}"
+_ADMIN = Who.ADMINISTRATOR
+_WHY = {"reason": "욕설 신고 3건"}
 
 RULES: dict[tuple[str, str], Rule] = {
     ("post", "/v1/auth/register"): Rule(
@@ -115,4 +117,33 @@ RULES: dict[tuple[str, str], Rule] = {
     ("get", _LETTER): Rule(Who.ADMINISTRATOR),
     ("delete", _LETTER): Rule(Who.ADMINISTRATOR),
     ("post", _LETTER + "/replay"): Rule(Who.ADMINISTRATOR),
+    # For moderators, too, as far as test_admin_users.py and test_admin.py say.
+    ("get", "/v1/announcements"): Rule(Who.SIGNED_IN),
+    ("get", "/v1/admin/users"): Rule(_ADMIN),
+    ("get", "/v1/admin/users/{user}"): Rule(_ADMIN),
+    ("put", "/v1/admin/users/{user}/suspension"): Rule(_ADMIN, _fixed(**_WHY)),
+    ("put", "/v1/admin/users/{user}/ban"): Rule(_ADMIN, _fixed(**_WHY)),
+    ("delete", "/v1/admin/users/{user}/block"): Rule(_ADMIN, query=_WHY),
+    ("put", "/v1/admin/users/{user}/shadow"): Rule(_ADMIN, _fixed(**_WHY)),
+    ("delete", "/v1/admin/users/{user}/shadow"): Rule(_ADMIN, query=_WHY),
+    ("delete", "/v1/admin/users/{user}/sign-ins"): Rule(_ADMIN, query=_WHY),
+    ("put", "/v1/admin/users/{user}/rank"): Rule(_ADMIN, _fixed(rank="user", **_WHY)),
+    ("get", "/v1/admin/chats"): Rule(_ADMIN),
+    ("get", "/v1/admin/chats/{chat}"): Rule(_ADMIN),
+    ("get", "/v1/admin/chats/{chat}/members"): Rule(_ADMIN),
+    ("get", "/v1/admin/devices"): Rule(_ADMIN),
+    ("get", "/v1/admin/devices/{device}"): Rule(_ADMIN),
+    ("get", "/v1/admin/connections"): Rule(_ADMIN),
+    ("get", "/v1/admin/connections/{client}"): Rule(_ADMIN),
+    ("delete", "/v1/admin/connections/{client}"): Rule(_ADMIN, query=_WHY),
+    ("delete", "/v1/admin/messages/{message}"): Rule(_ADMIN, query=_WHY),
+    ("post", "/v1/admin/broadcasts"): Rule(_ADMIN, _fixed(text="점검합니다", **_WHY)),
+    ("get", "/v1/admin/broadcasts"): Rule(_ADMIN),
+    ("get", "/v1/admin/broadcasts/{broadcast}"): Rule(_ADMIN),
+    ("delete", "/v1/admin/broadcasts/{broadcast}"): Rule(_ADMIN, query=_WHY),
+    ("get", "/v1/admin/statistics"): Rule(_ADMIN),
+    ("get", "/v1/admin/audit"): Rule(_ADMIN),
+    ("get", "/v1/admin/audit/verification"): Rule(_ADMIN),
+    ("get", "/v1/admin/health"): Rule(_ADMIN),
+    ("get", "/v1/admin/settings"): Rule(_ADMIN),
 }

@@ -27,6 +27,7 @@ MISSING = {
     "letter": "no-letter",
     "link": "inv-" + "0" * 16,
 }
+MISSING |= {"device": "dev-nobody", "client": "nobody:phone", "message": "x", "broadcast": "x"}
 """Ids that nobody has. A new kind of path parameter needs an entry here and in `World.ids`."""
 
 OUTSIDE = ("stranger", "left", "root")
@@ -90,4 +91,5 @@ async def running_world(tmp_path: Path, stores: Stores) -> AsyncIterator[World]:
         await stores.dead_letters.add(letter)
         link = (await users["owner"].post(f"/v1/chats/{chat}/invitations", {})).json()["id"]
         ids = {"chat": chat, "user": "target", "token": "owner:token", "letter": "letter-1", "link": link}
+        ids |= {"device": "dev-1", "client": "target", "message": new_message_id(), "broadcast": new_message_id()}
         yield World(api, users, ids)

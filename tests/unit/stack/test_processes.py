@@ -99,7 +99,7 @@ def test_nobody_gets_a_secret_that_is_not_theirs(state: State) -> None:
     holders = {
         "PABAL_KEYS_DIR": {"bootstrap", "api"},
         "PABAL_SERVICES_DIR": {"bootstrap", "broker"},
-        "PABAL_BROKER_ADMIN_SECRET_FILE": {"broker"},
+        "PABAL_BROKER_ADMIN_SECRET_FILE": {"broker", "api"},
         "PABAL_LINK_SECRET_FILE": {"bridge", "api", "worker"},
     }
     for variable, expected in holders.items():

@@ -1,0 +1,1 @@
+"""Broadcasts: telling everybody, or some chats."""

@@ -1,0 +1,1 @@
+"""Chats, as administrators see them."""

@@ -1,0 +1,1 @@
+"""Health and settings of every process."""

@@ -1,0 +1,1 @@
+"""What was told to everybody, for those who were away."""

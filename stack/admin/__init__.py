@@ -1,0 +1,1 @@
+"""`pabal admin …`: administration of a running stack, through its API."""
