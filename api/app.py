@@ -20,7 +20,7 @@ from adapters.mongo import open_stores
 from adapters.mqtt_link import MqttLink, instance_name
 from adapters.stores import Stores
 from adapters.tokens import Jwks, TokenIssuer, TokenVerifier
-from adapters.valkey import Valkey, ValkeyInvalidations, ValkeyRateLimiter, connect
+from adapters.valkey import Valkey, ValkeyInvalidations, ValkeyRateLimiter, ValkeyRecents, connect
 from adapters.valkey.connection import unavailable
 from api import errors, openapi
 from api.auth.endpoints import router as auth
@@ -41,7 +41,7 @@ from api.settings import Settings
 from api.sync.endpoints import router as sync
 from api.users.endpoints import router as users
 from chat.errors import Unavailable
-from chat.ports import Invalidations, Link, RateLimiter
+from chat.ports import Invalidations, Link, RateLimiter, Recents
 
 PRINCIPAL = "svc-api"
 
@@ -120,6 +120,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             link=link,
             invalidations=ValkeyInvalidations(valkey),
             limiter=ValkeyRateLimiter(valkey),
+            recents=ValkeyRecents(valkey),
             health=lambda: _health(stores, valkey, link),
         )
         stack.callback(parts.passwords.close)
@@ -135,6 +136,7 @@ def assemble(
     link: Link,
     invalidations: Invalidations,
     limiter: RateLimiter,
+    recents: Recents,
     health: Callable[[], Awaitable[dict[str, bool]]],
 ) -> Parts:
     """Put together what does not depend on where the outside is."""
@@ -161,6 +163,7 @@ def assemble(
             address=Rule(settings.login_address_rate, settings.login_address_burst),
         ),
         invalidations=invalidations,
+        recents=recents,
         link=link,
         health=health,
     )

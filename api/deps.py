@@ -17,7 +17,7 @@ from api.limits import Limits
 from api.settings import Settings
 from chat.errors import Forbidden, Unauthenticated
 from chat.models import Principal
-from chat.ports import Invalidations, Link
+from chat.ports import Invalidations, Link, Recents
 
 TOKEN_PATH = "/v1/auth/token"  # noqa: S105 - a path
 
@@ -38,6 +38,7 @@ class Parts:
     passwords: Passwords
     limits: Limits
     invalidations: Invalidations
+    recents: Recents
     link: Link
     health: Callable[[], Awaitable[dict[str, bool]]]
 

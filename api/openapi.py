@@ -21,7 +21,20 @@ from api.dead_letters.schemas import (
 from api.devices.schemas import CREDENTIALS_EXAMPLE, DEVICES_EXAMPLE, DeviceCredentials, DeviceList
 from api.errors import Problem, problems_of_a_body
 from api.members.schemas import MEMBERS_EXAMPLE, MemberPage
-from api.messages.schemas import EVENT_EXAMPLE, HISTORY_EXAMPLE, PINS_EXAMPLE, SEND_EXAMPLE, HistoryPage, Pins
+from api.messages.schemas import (
+    CLEARED_EXAMPLE,
+    EVENT_EXAMPLE,
+    HISTORY_EXAMPLE,
+    ITEM_EXAMPLE,
+    PINS_EXAMPLE,
+    RECEIPTS_EXAMPLE,
+    SEND_EXAMPLE,
+    ClearedUpTo,
+    HistoryItem,
+    HistoryPage,
+    MessageReceipts,
+    Pins,
+)
 from api.sync.schemas import RESET_EXAMPLE, SYNC_EXAMPLE, SYNC_PAGE_EXAMPLE, SyncAnswer
 from api.users.schemas import PROFILE_EXAMPLE, Profile
 from chat.envelopes import Event, Reset, Send, SyncPage
@@ -32,13 +45,16 @@ EXAMPLES: dict[type[msgspec.Struct], dict[str, Any]] = {
     Account: ACCOUNT_EXAMPLE,
     ChatPage: CHATS_EXAMPLE,
     ChatView: CHAT_EXAMPLE,
+    ClearedUpTo: CLEARED_EXAMPLE,
     DeviceCredentials: CREDENTIALS_EXAMPLE,
     DeviceList: DEVICES_EXAMPLE,
     Event: EVENT_EXAMPLE,
+    HistoryItem: ITEM_EXAMPLE,
     HistoryPage: HISTORY_EXAMPLE,
     LetterDetail: LETTER_EXAMPLE,
     LetterPage: LETTERS_EXAMPLE,
     MemberPage: MEMBERS_EXAMPLE,
+    MessageReceipts: RECEIPTS_EXAMPLE,
     Pins: PINS_EXAMPLE,
     Profile: PROFILE_EXAMPLE,
     Replayed: REPLAYED_EXAMPLE,

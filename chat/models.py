@@ -122,6 +122,7 @@ class Member(msgspec.Struct):
 
     Attributes:
         hides_seen: as the user wishes; kept here too, where it is asked for with every receipt.
+        cleared_seq: what is stored up to it is not shown to them.
     """
 
     chat: str
@@ -135,6 +136,7 @@ class Member(msgspec.Struct):
     seen_n: int = 0
     muted_until: datetime | None = None
     hides_seen: bool = False
+    cleared_seq: int = 0
 
 
 class Receipt(msgspec.Struct):

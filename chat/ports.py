@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Protocol
 
 from chat.envelopes import Event
+from chat.history import AudienceStore, Crowd, HistoryStore, Recents
 from chat.models import (
     Chat,
     DeadLetter,
@@ -46,12 +47,15 @@ from chat.services import (
 )
 
 __all__ = [
+    "AudienceStore",
     "Authenticator",
     "ChatStore",
+    "Crowd",
     "DeadLetterStore",
     "Delivery",
     "DeviceStore",
     "GrantStore",
+    "HistoryStore",
     "Inserted",
     "Invalidations",
     "JobQueue",
@@ -66,6 +70,7 @@ __all__ = [
     "PushTokenStore",
     "RateLimiter",
     "ReceiptStore",
+    "Recents",
     "UserStore",
 ]
 
@@ -85,8 +90,12 @@ class Inserted:
     seq_taken: bool = False
 
 
-class MessageStore(Protocol):
-    """Stored events. The one place where P1, P3 and P4 are kept: unique id, unique (chat, seq), majority writes."""
+class MessageStore(HistoryStore, Protocol):
+    """Stored events. The one place where P1, P3 and P4 are kept: unique id, unique (chat, seq), majority writes.
+
+    Whoever calls `rewrite`, `hide` or `pin` has stored the event that says so before: copies of recent events are brought up to date from
+    events alone (`chat.folding`).
+    """
 
     async def insert(self, events: Sequence[Event], *, push: frozenset[str] = frozenset()) -> list[Inserted]:
         """Store a batch, unordered, with write concern majority and journal; one answer per event, in order.
@@ -171,7 +180,7 @@ class MessageStore(Protocol):
         ...
 
 
-class ChatStore(Protocol):
+class ChatStore(AudienceStore, Protocol):
     """Chats and their members.
 
     Where a change takes `notice`, that is stored with it, both or neither, and only if something was changed.

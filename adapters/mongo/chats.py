@@ -24,6 +24,7 @@ No index but `_id`: chats are found by id, through memberships.
 | `delivered_seq`, `seen_seq`, `seen_n` | int | watermarks: written with `$max` only (P6) |
 | `muted_until` | date? | |
 | `hides_seen` | bool? | as `users.hides_seen`; absent: no |
+| `cleared_seq` | int? | what they have cleared for themselves: everything up to it |
 
 | index | for |
 |---|---|
@@ -53,6 +54,7 @@ from adapters.mongo.client import (
     translate,
 )
 from adapters.mongo.notices import Change, together
+from adapters.mongo.audience import MongoAudience
 from chat.ids import DEVICE_PREFIX
 from chat.models import Chat, ChatKind, Head, Member, Notice, Reach, Role, Watermarks
 
@@ -70,13 +72,14 @@ PAIRS_PER_QUERY = 50_000
 """Keeps a sweep's query far below the 16 MiB that a command may have; a broker holds fewer than that in one sweep."""
 
 
-class MongoChats:
+class MongoChats(MongoAudience):
     """`ChatStore` on the collections above."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
         self._chats = db[CHATS]
         self._members = db[MEMBERS]
+        super().__init__(self._members)
 
     @translate
     async def create(self, chat: Chat, members: Sequence[Member]) -> bool:
@@ -356,6 +359,8 @@ def _from_member(member: Member) -> Document:
         document["muted_until"] = member.muted_until
     if member.hides_seen:
         document["hides_seen"] = True
+    if member.cleared_seq:
+        document["cleared_seq"] = member.cleared_seq
     return document
 
 
@@ -372,4 +377,5 @@ def _to_member(document: Document) -> Member:
         seen_n=int(document["seen_n"]),
         muted_until=document.get("muted_until"),
         hides_seen=document.get("hides_seen", False),
+        cleared_seq=int(document.get("cleared_seq", 0)),
     )

@@ -70,4 +70,12 @@ async def _pins(db: Database) -> None:
     await db[messages.COLLECTION].create_indexes(messages.INDEXES)
 
 
-MIGRATIONS = (Migration(1, "first indexes", _first_indexes), Migration(2, "pinned messages", _pins))
+async def _answers(db: Database) -> None:
+    await db[messages.COLLECTION].create_indexes(messages.INDEXES)
+
+
+MIGRATIONS = (
+    Migration(1, "first indexes", _first_indexes),
+    Migration(2, "pinned messages", _pins),
+    Migration(3, "reactions and answers", _answers),
+)

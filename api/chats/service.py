@@ -179,5 +179,5 @@ def _view(member: Member, chat: Chat, head: Head, last: Event | None, peer: str 
         delivered_seq=max(member.delivered_seq, seen.seq),
         seen_seq=seen.seq,
         unread=unread(last_n=head.n, seen_n=seen.n),
-        last_message=None if last is None else views.seen_by(last, member.user),
+        last_message=None if last is None or last.seq <= member.cleared_seq else views.seen_by(last, member.user),
     )
