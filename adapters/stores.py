@@ -12,6 +12,7 @@ from chat.ports import (
     GrantStore,
     MessageStore,
     NoticeStore,
+    OpeningStore,
     PushTokenStore,
     ReceiptStore,
     UserStore,
@@ -36,5 +37,6 @@ class Stores:
     grants: GrantStore
     push_tokens: PushTokenStore
     dead_letters: DeadLetterStore
+    openings: OpeningStore
     healthy: Callable[[], Awaitable[bool]]
     close: Callable[[], Awaitable[None]]

@@ -10,6 +10,7 @@ import msgspec
 
 from chat.events import Event
 from chat.folding import Echoes
+from chat.models import Member, Receipt
 
 RECENT = 60
 """Events of a chat that are kept where they are fast: a page of 50, and what was written since it was last asked for."""
@@ -67,6 +68,32 @@ class AudienceStore(Protocol):
 
     async def crowds(self, chat: str, first: int, last: int) -> list[Crowd]:
         """Where the present people of a large chat are, as far as the events from `first` to `last` are concerned; devices do not count."""
+        ...
+
+
+MAX_MOVES = 2_000
+"""Receipts that an `Opening` holds at most."""
+
+
+class Opening(msgspec.Struct):
+    """What the newest page of a chat needs of the store, when its events are at hand.
+
+    Attributes:
+        members: present members by id, at most as many as were asked for.
+        newest: the newest event; None in an empty chat.
+        receipts: those with `seq` from the one that was asked for; None when there are more than `MAX_MOVES`.
+    """
+
+    members: list[Member]
+    newest: Event | None
+    receipts: list[Receipt] | None
+
+
+class OpeningStore(Protocol):
+    """Everything for the newest page in one question: the way to the database costs more than the answer."""
+
+    async def opening(self, chat: str, *, members: int, first: int) -> Opening:
+        """The members, the newest event, and the receipts from `first` on."""
         ...
 
 

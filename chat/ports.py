@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Protocol
 
 from chat.envelopes import Event
-from chat.history import AudienceStore, Crowd, HistoryStore, Recents
+from chat.history import AudienceStore, Crowd, HistoryStore, Opening, OpeningStore, Recents
 from chat.models import (
     Chat,
     DeadLetter,
@@ -63,6 +63,8 @@ __all__ = [
     "MessageStore",
     "NoticeStore",
     "Parcel",
+    "Opening",
+    "OpeningStore",
     "Presence",
     "Published",
     "Push",

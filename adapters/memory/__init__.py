@@ -12,6 +12,7 @@ from adapters.memory.dead_letters import MemoryDeadLetters
 from adapters.memory.grants import MemoryGrants
 from adapters.memory.messages import MemoryMessages
 from adapters.memory.notices import MemoryNotices
+from adapters.memory.openings import MemoryOpenings
 from adapters.memory.push_tokens import MemoryPushTokens
 from adapters.memory.receipts import MemoryReceipts
 from adapters.memory.users import MemoryDevices, MemoryUsers
@@ -23,16 +24,18 @@ __all__ = ["Stores", "memory_stores"]
 def memory_stores() -> Stores:
     """A bundle of empty stores that live as long as the process."""
     notices = MemoryNotices()
+    messages, chats, receipts = MemoryMessages(), MemoryChats(notices), MemoryReceipts()
     return Stores(
-        messages=MemoryMessages(),
-        chats=MemoryChats(notices),
+        messages=messages,
+        chats=chats,
         notices=notices,
-        receipts=MemoryReceipts(),
+        receipts=receipts,
         users=MemoryUsers(),
         devices=MemoryDevices(),
         grants=MemoryGrants(),
         push_tokens=MemoryPushTokens(),
         dead_letters=MemoryDeadLetters(),
+        openings=MemoryOpenings(chats, messages, receipts),
         healthy=_healthy,
         close=_close,
     )

@@ -16,6 +16,7 @@ from adapters.mongo.grants import MongoGrants
 from adapters.mongo.messages import MongoMessages
 from adapters.mongo.migrations import migrate
 from adapters.mongo.notices import MongoNotices
+from adapters.mongo.openings import MongoOpenings
 from adapters.mongo.push_tokens import MongoPushTokens
 from adapters.mongo.receipts import MongoReceipts
 from adapters.mongo.users import MongoDevices, MongoUsers
@@ -55,6 +56,7 @@ def stores_of(db: Database) -> Stores:
         grants=MongoGrants(db),
         push_tokens=MongoPushTokens(db),
         dead_letters=MongoDeadLetters(db),
+        openings=MongoOpenings(db),
         healthy=lambda: healthy(db),
         close=db.client.close,
     )

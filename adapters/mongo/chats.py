@@ -146,14 +146,14 @@ class MongoChats(MongoAudience):
     async def member(self, chat: str, user: str) -> Member | None:
         """See `ChatStore.member`."""
         document = await self._members.find_one({"_id": _key(chat, user)})
-        return None if document is None else _to_member(document)
+        return None if document is None else to_member(document)
 
     @translate
     async def members(self, chat: str, *, after: str = "", limit: int | None = None) -> list[Member]:
         """See `ChatStore.members`."""
         query = {"chat_id": chat, "user_id": {"$gt": after}, **_PRESENT}
         documents = await fetch(self._members, query, sort=[("user_id", ASCENDING)], limit=limit)
-        return [_to_member(document) for document in documents]
+        return [to_member(document) for document in documents]
 
     @translate
     async def members_by_chat(self, chats: Sequence[str]) -> dict[str, list[Member]]:
@@ -169,7 +169,7 @@ class MongoChats(MongoAudience):
     async def memberships(self, user: str) -> list[Member]:
         """See `ChatStore.memberships`; by chat id."""
         documents = await fetch(self._members, {"user_id": user, **_PRESENT}, sort=[("chat_id", ASCENDING)])
-        return [_to_member(document) for document in documents]
+        return [to_member(document) for document in documents]
 
     @translate
     async def memberships_among(self, pairs: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
@@ -268,7 +268,7 @@ class MongoChats(MongoAudience):
         chat, user = after
         query = {"$or": [{"chat_id": chat, "user_id": {"$gt": user}}, {"chat_id": {"$gt": chat}}]}
         order = [("chat_id", ASCENDING), ("user_id", ASCENDING)]
-        return [_to_member(document) for document in await fetch(self._members, query, sort=order, limit=limit)]
+        return [to_member(document) for document in await fetch(self._members, query, sort=order, limit=limit)]
 
     @translate
     async def correct(self, was: Member, now: Member) -> bool:
@@ -364,7 +364,8 @@ def _from_member(member: Member) -> Document:
     return document
 
 
-def _to_member(document: Document) -> Member:
+def to_member(document: Document) -> Member:
+    """The membership of a document."""
     return Member(
         chat=document["chat_id"],
         user=document["user_id"],

@@ -49,6 +49,14 @@ class Progresses:
             NotFound: `unknown_chat`.
         """
         rows = await self.chats.members(chat, limit=self.named + 1) if is_chat_id(chat) else []
+        return await self.among(rows, chat, caller)
+
+    async def among(self, rows: Sequence[Member], chat: str, caller: Principal) -> Membership:
+        """The same with the first `named + 1` present members at hand.
+
+        Raises:
+            NotFound: `unknown_chat`.
+        """
         if len(rows) > self.named:
             return Membership(await present_member(self.chats, chat, caller), None)
         mine = [row for row in rows if row.user == caller.id]
@@ -56,15 +64,26 @@ class Progresses:
             raise unknown_chat()
         return Membership(mine[0], privacy.shown_to(caller.id, rows))
 
-    async def of(self, chat: str, events: Sequence[Event], membership: Membership) -> list[Progress]:
-        """The progress of events of one page, in order of `seq`."""
+    async def of(
+        self,
+        chat: str,
+        events: Sequence[Event],
+        membership: Membership,
+        *,
+        moves: Sequence[Receipt] | None = None,
+    ) -> list[Progress]:
+        """The progress of events of one page, in order of `seq`.
+
+        Args:
+            moves: the log from the first of them on, where it is at hand.
+        """
         if not events:
             return []
         if membership.members is None:
             crowds = await self.chats.crowds(chat, events[0].seq, events[-1].seq)
             return [Progress(_status(_counts(event, crowds, membership.me))) for event in events]
         audience = Audience(membership.members)
-        return progress(events, audience, await self._moves(chat, events, audience))
+        return progress(events, audience, await self._moves(chat, events, audience) if moves is None else moves)
 
     async def readers(self, event: Event, membership: Membership) -> MessageReceipts:
         """Who has received and seen one event."""

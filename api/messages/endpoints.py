@@ -37,12 +37,13 @@ _SEND_BODY = {
 UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "As it was: the ETag of If-None-Match"}}
 
 
-def _service(parts: PartsDep) -> MessageService:
+async def _service(parts: PartsDep) -> MessageService:
     return MessageService(
         messages=parts.stores.messages,
         chats=parts.stores.chats,
         progresses=Progresses(parts.stores.chats, parts.stores.receipts, named=parts.settings.api_receipts_named),
         recents=parts.recents,
+        openings=parts.stores.openings,
         link=parts.link,
         max_send_bytes=parts.settings.api_max_send_bytes,
         send_timeout=parts.settings.api_send_timeout,

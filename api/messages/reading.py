@@ -8,6 +8,7 @@ So a copy that is lost, late or old costs a query, and can't show what is edited
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -57,7 +58,6 @@ class Reader:
     """
 
     messages: MessageStore
-    recents: Recents
     viewer: str
     floor: int
 
@@ -70,7 +70,7 @@ class Reader:
         if query.around is not None:
             return await self._around(chat, query.around, query)
         if query.newest:
-            return await self._newest(chat, query)
+            return await self.newest(chat, query, [])
         head = await self.messages.head(chat)
         after, before = query.after, query.before
         if query.since is not None:
@@ -93,8 +93,12 @@ class Reader:
             raise unknown_message()
         return event
 
-    async def _newest(self, chat: str, query: HistoryQuery) -> Slice:
-        suffix = await self._suffix(chat) if query.limit <= RECENT else []
+    async def newest(self, chat: str, query: HistoryQuery, suffix: list[Event]) -> Slice:
+        """The newest page.
+
+        Args:
+            suffix: of `Copies`, or nothing.
+        """
         events = [event for event in suffix if event.seq > self.floor and self._wanted(event, query)]
         if len(events) < query.limit and (not suffix or suffix[0].seq > self.floor + 1):
             if query.type:
@@ -164,17 +168,36 @@ class Reader:
     def _prev(self, lowest: int) -> int | None:
         return lowest if lowest > self.floor + 1 else None
 
-    async def _suffix(self, chat: str) -> list[Event]:
-        """The newest events of a chat, up to date, dense; at least one unless the chat is empty."""
-        newest, copy = await asyncio.gather(self.messages.before(chat, None, 1), self._copy(chat))
-        if not newest:
+
+@dataclass(frozen=True, slots=True)
+class Copies:
+    """The newest events of chats, from their copies as far as the store confirms them."""
+
+    messages: MessageStore
+    recents: Recents
+
+    async def get(self, chat: str) -> list[Event]:
+        """The copy, of any age; nothing when there is none, or Valkey does not answer."""
+        try:
+            return await self.recents.get(chat)
+        except Unavailable:
             return []
-        top, known = newest[0], copy[-1] if copy else None
-        if known is not None and (known.seq, known.id) == (top.seq, top.id):
+
+    async def confirmed(self, chat: str, copy: list[Event], newest: Event | None) -> tuple[list[Event], bool]:
+        """The newest events of a chat, up to date, dense, at least one unless the chat is empty; and whether the copy was exact.
+
+        Args:
+            copy: what `get` brought; changed by this.
+            newest: the chat's newest event, read from the store since this request began.
+        """
+        if newest is None:
+            return [], False
+        known = copy[-1] if copy else None
+        if known is not None and (known.seq, known.id) == (newest.seq, newest.id):
             fold(copy, now())
-            return copy
+            return copy, True
         fresh: list[Event] = []
-        if known is not None and known.seq < top.seq < known.seq + RECENT:
+        if known is not None and known.seq < newest.seq < known.seq + RECENT:
             fresh = await self.messages.after(chat, known.seq - 1, RECENT + 1)
         if known is not None and fresh and fresh[0].id == known.id:
             fresh = [*copy[:-1], *fresh]
@@ -182,20 +205,9 @@ class Reader:
             fresh = await self.messages.before(chat, None, RECENT)
         fresh = _dense(fresh)[-RECENT:]
         fold(fresh, now())
-        await self._keep(chat, fresh)
-        return fresh
-
-    async def _copy(self, chat: str) -> list[Event]:
-        try:
-            return await self.recents.get(chat)
-        except Unavailable:
-            return []
-
-    async def _keep(self, chat: str, events: Sequence[Event]) -> None:
-        try:
-            await self.recents.put(chat, events)
-        except Unavailable:
-            return  # told by the adapter
+        with contextlib.suppress(Unavailable):  # told by the adapter
+            await self.recents.put(chat, fresh)
+        return fresh, False
 
 
 def _next(events: Sequence[Event], last: int) -> int | None:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from api.access import present_member
 from api.messages.audience import Membership, Progresses
-from api.messages.reading import Reader
+from api.messages.reading import Copies, Reader, Slice
 from api.messages.refusals import refusal
 from api.messages.schemas import (
+    MAX_SEQ,
     ClearedUpTo,
     HistoryItem,
     HistoryPage,
@@ -23,9 +24,10 @@ from api.messages.schemas import (
 from chat import folding, permissions, topics, views
 from chat.envelopes import Event, Send, encode, read_send
 from chat.errors import Conflict, Forbidden, Unavailable
-from chat.ids import new_message_id
-from chat.models import Principal
-from chat.ports import ChatStore, Link, MessageStore, Recents
+from chat.history import RECENT
+from chat.ids import is_chat_id, new_message_id
+from chat.models import Principal, Receipt
+from chat.ports import ChatStore, Link, MessageStore, OpeningStore, Recents
 
 MAX_PINS = 100
 """Shown at once."""
@@ -43,6 +45,7 @@ class MessageService:
     chats: ChatStore
     progresses: Progresses
     recents: Recents
+    openings: OpeningStore
     link: Link
     max_send_bytes: int
     send_timeout: float
@@ -53,10 +56,11 @@ class MessageService:
         Raises:
             NotFound: `unknown_chat`, `unknown_message`.
         """
+        if query.newest and query.limit <= RECENT and is_chat_id(chat):
+            return await self._recent(chat, query, caller)
         membership = await self.progresses.membership(chat, caller)
         page = await self._reader(membership, caller).page(chat, query)
-        items = await self._items(chat, page.events, membership, suffix=page.suffix)
-        return HistoryPage(items=items, next=page.next, prev=page.prev)
+        return await self._page(chat, page, membership)
 
     async def one(self, chat: str, message: str, *, caller: Principal) -> HistoryItem:
         """One event, as history shows it.
@@ -172,16 +176,42 @@ class MessageService:
         if refused is not None:
             raise refused
 
+    async def _recent(self, chat: str, query: HistoryQuery, caller: Principal) -> HistoryPage:
+        """The newest page: if the copy of it is exact, one question to the database tells so and brings everything else."""
+        copies = Copies(self.messages, self.recents)
+        copy = await copies.get(chat)
+        opening = await self.openings.opening(
+            chat, members=self.progresses.named + 1, first=copy[0].seq if copy else MAX_SEQ
+        )
+        membership = await self.progresses.among(opening.members, chat, caller)
+        suffix, exact = await copies.confirmed(chat, copy, opening.newest)
+        page = await self._reader(membership, caller).newest(chat, query, suffix)
+        whole = exact and bool(page.events) and page.events[0].seq >= suffix[0].seq
+        return await self._page(chat, page, membership, moves=opening.receipts if whole else None)
+
+    async def _page(
+        self, chat: str, page: Slice, membership: Membership, *, moves: Sequence[Receipt] | None = None
+    ) -> HistoryPage:
+        items = await self._items(chat, page.events, membership, suffix=page.suffix, moves=moves)
+        return HistoryPage(items=items, next=page.next, prev=page.prev)
+
     def _reader(self, membership: Membership, caller: Principal) -> Reader:
-        return Reader(self.messages, self.recents, viewer=caller.id, floor=membership.me.cleared_seq)
+        return Reader(self.messages, viewer=caller.id, floor=membership.me.cleared_seq)
 
     async def _items(
-        self, chat: str, events: Sequence[Event], membership: Membership, *, suffix: Sequence[Event] | None = None
+        self,
+        chat: str,
+        events: Sequence[Event],
+        membership: Membership,
+        *,
+        suffix: Sequence[Event] | None = None,
+        moves: Sequence[Receipt] | None = None,
     ) -> list[HistoryItem]:
         """The events as the caller sees them, with what became of them and what came back to them.
 
         Args:
             suffix: the chat from the first of them on, where it is at hand: then nobody else has to be asked what came back.
+            moves: the receipts from the first of them on, where they are at hand.
         """
         viewer = membership.me.user
         if suffix is None:
@@ -190,7 +220,8 @@ class MessageService:
                 self.progresses.of(chat, events, membership), self.messages.echoes(chat, messages, viewer)
             )
         else:
-            states, echoes = await self.progresses.of(chat, events, membership), folding.echoes(suffix, viewer)
+            states = await self.progresses.of(chat, events, membership, moves=moves)
+            echoes = folding.echoes(suffix, viewer)
         seen = [views.seen_by(event, viewer) for event in events]
         await self._conceal(seen, events, viewer)
         return [item(event, state, echoes) for event, state in zip(seen, states, strict=True)]
