@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from chat.idempotency import IdempotencyStore
 from chat.ports import (
     ChatStore,
     DeadLetterStore,
@@ -38,5 +39,6 @@ class Stores:
     push_tokens: PushTokenStore
     dead_letters: DeadLetterStore
     openings: OpeningStore
+    idempotency: IdempotencyStore
     healthy: Callable[[], Awaitable[bool]]
     close: Callable[[], Awaitable[None]]

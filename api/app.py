@@ -30,12 +30,13 @@ from api.dead_letters.endpoints import router as dead_letters
 from api.deps import Parts
 from api.devices.endpoints import router as devices
 from api.health.endpoints import router as health
-from api.limits import Limits, Rule
+from api.idempotency import Idempotency
+from api.limits import Limits, Requests, Rule
 from api.me.endpoints import router as me
 from api.members.announce import Announcer, keep_sweeping
 from api.members.endpoints import router as members
 from api.messages.endpoints import router as messages
-from api.middleware import BodyLimit, RequestContext, RequestMetrics
+from api.middleware import BodyLimit, RequestContext, RequestMetrics, cors
 from api.push_tokens.endpoints import router as push_tokens
 from api.settings import Settings
 from api.sync.endpoints import router as sync
@@ -93,7 +94,9 @@ def create_app(settings: Settings, *, opened: OpenParts | None = None) -> FastAP
         app.include_router(router)
     errors.install(app, ROUTERS)
     openapi.install(app)
+    app.add_middleware(Idempotency, seconds=settings.api_idempotency_seconds)
     app.add_middleware(BodyLimit, max_bytes=settings.api_max_body_bytes)
+    cors(app, settings.api_cors_origins)
     # Added last, so it stands outermost.
     metrics = RequestMetrics(app.state.registry)
     app.add_middleware(RequestContext, metrics=metrics, max_requests=settings.api_max_requests)
@@ -162,6 +165,7 @@ def assemble(
             handle=Rule(settings.login_handle_rate, settings.login_handle_burst),
             address=Rule(settings.login_address_rate, settings.login_address_burst),
         ),
+        requests=Requests(Rule(settings.api_rate, settings.api_burst)),
         invalidations=invalidations,
         recents=recents,
         link=link,

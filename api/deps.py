@@ -13,9 +13,9 @@ from adapters.authenticator import PolicyAuthenticator
 from adapters.stores import Stores
 from adapters.tokens import Jwks, TokenIssuer
 from api.auth.passwords import Passwords
-from api.limits import Limits
+from api.limits import STANDING, Limits, Requests
 from api.settings import Settings
-from chat.errors import Forbidden, Unauthenticated
+from chat.errors import Forbidden, RateLimited, Unauthenticated
 from chat.models import Principal
 from chat.ports import Invalidations, Link, Recents
 
@@ -37,6 +37,7 @@ class Parts:
     authenticator: PolicyAuthenticator
     passwords: Passwords
     limits: Limits
+    requests: Requests
     invalidations: Invalidations
     recents: Recents
     link: Link
@@ -56,10 +57,15 @@ async def _parts(request: Request) -> Parts:
 PartsDep = Annotated[Parts, Depends(_parts)]
 
 
-async def _caller(parts: PartsDep, token: Annotated[str | None, Depends(_bearer)]) -> Principal:
+async def _caller(request: Request, parts: PartsDep, token: Annotated[str | None, Depends(_bearer)]) -> Principal:
     if token is None:
         raise Unauthenticated("this needs an access token: Authorization: Bearer …")
-    return await parts.authenticator.bearer(token)
+    principal = await parts.authenticator.bearer(token)
+    standing, wait = parts.requests.take(principal.id)
+    setattr(request.state, STANDING, standing)
+    if wait:
+        raise RateLimited("too many requests in too short a time", retry_after=wait)
+    return principal
 
 
 Caller = Annotated[Principal, Depends(_caller)]

@@ -39,6 +39,15 @@ from api.sync.schemas import RESET_EXAMPLE, SYNC_EXAMPLE, SYNC_PAGE_EXAMPLE, Syn
 from api.users.schemas import PROFILE_EXAMPLE, Profile
 from chat.envelopes import Event, Reset, Send, SyncPage
 
+_IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "chosen by the client, a UUID say: sent again with the same key (and body), a request that was answered 2xx creates nothing "
+    "new and is answered as the first time. Codes: `idempotency_key_reused`, `idempotency_in_progress`, `invalid_idempotency_key`",
+    "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
+}
+
 _REFERENCE = "#/components/schemas/{name}"
 
 EXAMPLES: dict[type[msgspec.Struct], dict[str, Any]] = {
@@ -89,6 +98,9 @@ def _document(app: FastAPI) -> dict[str, Any]:
     # Here and not with the routes: FastAPI leaves nulls out of theirs.
     for struct, example in EXAMPLES.items():
         schemas[struct.__name__]["examples"] = [example]
+    for path in found["paths"].values():
+        if "post" in path:
+            path["post"].setdefault("parameters", []).append(_IDEMPOTENCY_KEY)
     schemas.update(problem.pop("$defs"))
     schemas["Problem"] = problem
     for operation in (operation for path in found["paths"].values() for operation in path.values()):

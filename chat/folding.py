@@ -71,7 +71,7 @@ def _apply(event: Event, target: Event, pinned: dict[str, datetime]) -> None:
         case "edit" if event.sender == target.sender and target.deleted_at is None and event.body is not None:
             if target.edited_at is None or target.edited_at <= event.at:
                 target.body, target.edited_at = event.body, event.at
-        case "delete" if target.deleted_at is None:
+        case "delete" if target.deleted_at is None or event.at < target.deleted_at:
             _erase(target, event.at)
         case "hide" if event.sender not in target.hidden_by:
             target.hidden_by = [*target.hidden_by, event.sender]

@@ -10,6 +10,7 @@ from __future__ import annotations
 from adapters.memory.chats import MemoryChats
 from adapters.memory.dead_letters import MemoryDeadLetters
 from adapters.memory.grants import MemoryGrants
+from adapters.memory.idempotency import MemoryIdempotency
 from adapters.memory.messages import MemoryMessages
 from adapters.memory.notices import MemoryNotices
 from adapters.memory.openings import MemoryOpenings
@@ -35,6 +36,7 @@ def memory_stores() -> Stores:
         grants=MemoryGrants(),
         push_tokens=MemoryPushTokens(),
         dead_letters=MemoryDeadLetters(),
+        idempotency=MemoryIdempotency(),
         openings=MemoryOpenings(chats, messages, receipts),
         healthy=_healthy,
         close=_close,

@@ -13,6 +13,7 @@ from adapters.mongo.chats import MongoChats
 from adapters.mongo.client import Database, connect, healthy
 from adapters.mongo.dead_letters import MongoDeadLetters
 from adapters.mongo.grants import MongoGrants
+from adapters.mongo.idempotency import MongoIdempotency
 from adapters.mongo.messages import MongoMessages
 from adapters.mongo.migrations import migrate
 from adapters.mongo.notices import MongoNotices
@@ -57,6 +58,7 @@ def stores_of(db: Database) -> Stores:
         push_tokens=MongoPushTokens(db),
         dead_letters=MongoDeadLetters(db),
         openings=MongoOpenings(db),
+        idempotency=MongoIdempotency(db),
         healthy=lambda: healthy(db),
         close=db.client.close,
     )

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 import pymongo
 from pymongo.errors import DuplicateKeyError
 
-from adapters.mongo import chats, grants, messages, push_tokens, receipts, users
+from adapters.mongo import chats, grants, idempotency, messages, push_tokens, receipts, users
 from adapters.mongo.client import Database, translate
 
 COLLECTION = "schema_migrations"
@@ -74,8 +74,13 @@ async def _answers(db: Database) -> None:
     await db[messages.COLLECTION].create_indexes(messages.INDEXES)
 
 
+async def _idempotency(db: Database) -> None:
+    await db[idempotency.COLLECTION].create_indexes(idempotency.INDEXES)
+
+
 MIGRATIONS = (
     Migration(1, "first indexes", _first_indexes),
     Migration(2, "pinned messages", _pins),
     Migration(3, "reactions and answers", _answers),
+    Migration(4, "idempotency keys", _idempotency),
 )

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from api import creation
 from api.access import present_member, unknown_chat
 from api.chats.schemas import ChatPage, ChatsQuery, ChatView, NewChat
 from api.clock import now
@@ -54,7 +55,8 @@ class ChatService:
         chat, members = _draft(wish, caller.id, others)
         for member in members:
             member.hides_seen = member.user in hiding
-        created = await self.chats.create(chat, members)
+        # What an attempt that was killed has made is told of again: whether it was told then nobody knows.
+        created = await self.chats.create(chat, members) or creation.resumed()
         if created:
             await self.announcer.changed(chat.id, [caller.id, *others])
             await self.announcer.invite(chat, others, by=caller.id)
@@ -139,7 +141,7 @@ def _draft(wish: NewChat, creator: str, others: Sequence[str]) -> tuple[Chat, li
     moment = now()
     direct = wish.kind == "direct"
     chat = Chat(
-        id=direct_chat_id(creator, others[0]) if direct else new_chat_id(),
+        id=direct_chat_id(creator, others[0]) if direct else new_chat_id(creation.chosen("chat", 16)),
         kind=ChatKind(wish.kind),
         created_at=moment,
         created_by=creator,

@@ -103,7 +103,8 @@ class Reader:
         if len(events) < query.limit and (not suffix or suffix[0].seq > self.floor + 1):
             if query.type:
                 head = await self.messages.head(chat)
-                return await self._older(chat, query, head.seq + 1, head)
+                found = await self._older(chat, query, head.seq + 1, head)
+                return Slice(found.events, None, found.prev)
             suffix = await self.messages.before(chat, None, query.limit)
             fold(suffix, now())
             events = [event for event in suffix if event.seq > self.floor]
