@@ -36,6 +36,7 @@ from api.me.endpoints import router as me
 from api.members.announce import Announcer, keep_sweeping
 from api.members.endpoints import router as members
 from api.messages.endpoints import router as messages
+from api.messages.schemas import HistoryItem
 from api.middleware import BodyLimit, RequestContext, RequestMetrics, cors
 from api.push_tokens.endpoints import router as push_tokens
 from api.settings import Settings
@@ -123,7 +124,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             link=link,
             invalidations=ValkeyInvalidations(valkey),
             limiter=ValkeyRateLimiter(valkey),
-            recents=ValkeyRecents(valkey),
+            recents=ValkeyRecents(valkey, kind=HistoryItem),
             health=lambda: _health(stores, valkey, link),
         )
         stack.callback(parts.passwords.close)

@@ -23,7 +23,6 @@ PAUSE = 2.0
 """Seconds for which a Valkey that has failed is not asked again, so that nobody waits for it but one reader now and then."""
 
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(list[Event])
 _log = structlog.get_logger("recents")
 
 
@@ -31,11 +30,15 @@ class ValkeyRecents:
     """`chat.history.Recents` on Valkey; shapes at the head of this package.
 
     Args:
+        kind: of the events that `get` makes: a reader that shows more than an event saves making each of them twice.
         monotonic: seconds of a clock that never jumps.
     """
 
-    def __init__(self, client: Valkey, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, client: Valkey, *, kind: type[Event] = Event, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self._client = client
+        self._decoder: msgspec.json.Decoder[list[Event]] = msgspec.json.Decoder(list[kind])  # type: ignore[valid-type]
         self._monotonic = monotonic
         self._asks_from = 0.0
 
@@ -43,7 +46,7 @@ class ValkeyRecents:
         """See `Recents.get`. What can't be read (of a newer version) is not there."""
         found = await self._ask("read a copy", "GET", _key(chat))
         try:
-            return [] if found is None else _decoder.decode(found)
+            return [] if found is None else self._decoder.decode(found)
         except msgspec.MsgspecError:
             return []
 

@@ -20,7 +20,6 @@ from chat.events import Event
 from chat.folding import fold
 from chat.history import RECENT
 from chat.ids import check_message_id
-from chat.models import Head
 from chat.ports import MessageStore, Recents
 
 SCAN = 2_000
@@ -55,11 +54,13 @@ class Reader:
     Attributes:
         viewer: that member.
         floor: nothing up to this `seq` is shown to them.
+        last: the chat's newest `seq`, when the request began.
     """
 
     messages: MessageStore
     viewer: str
     floor: int
+    last: int
 
     async def page(self, chat: str, query: HistoryQuery) -> Slice:
         """The page that was asked for.
@@ -71,15 +72,14 @@ class Reader:
             return await self._around(chat, query.around, query)
         if query.newest:
             return await self.newest(chat, query, [])
-        head = await self.messages.head(chat)
         after, before = query.after, query.before
         if query.since is not None:
-            after = await moments.first_from(self.messages, chat, query.since, last=head.seq) - 1
+            after = await moments.first_from(self.messages, chat, query.since, last=self.last) - 1
         if query.until is not None:
-            before = await moments.first_from(self.messages, chat, query.until, last=head.seq)
+            before = await moments.first_from(self.messages, chat, query.until, last=self.last)
         if after is None:
-            return await self._older(chat, query, before or 0, head)
-        return await self._newer(chat, query, after, before, head)
+            return await self._older(chat, query, before or 0)
+        return await self._newer(chat, query, after, before)
 
     async def one(self, chat: str, message: str) -> Event:
         """One event, by its id.
@@ -102,8 +102,7 @@ class Reader:
         events = [event for event in suffix if event.seq > self.floor and self._wanted(event, query)]
         if len(events) < query.limit and (not suffix or suffix[0].seq > self.floor + 1):
             if query.type:
-                head = await self.messages.head(chat)
-                found = await self._older(chat, query, head.seq + 1, head)
+                found = await self._older(chat, query, self.last + 1)
                 return Slice(found.events, None, found.prev)
             suffix = await self.messages.before(chat, None, query.limit)
             fold(suffix, now())
@@ -116,29 +115,28 @@ class Reader:
     def _wanted(self, event: Event, query: HistoryQuery) -> bool:
         return not query.type or (event.type in query.type and event.only in (None, self.viewer))
 
-    async def _older(self, chat: str, query: HistoryQuery, before: int, head: Head) -> Slice:
+    async def _older(self, chat: str, query: HistoryQuery, before: int) -> Slice:
         events, lowest = await self._below(chat, query, before, query.limit)
         kept = [event for event in events if event.seq > self.floor]
-        return Slice(kept, _next(kept, head.seq), self._prev(lowest))
+        return Slice(kept, _next(kept, self.last), self._prev(lowest))
 
-    async def _newer(self, chat: str, query: HistoryQuery, after: int, before: int | None, head: Head) -> Slice:
+    async def _newer(self, chat: str, query: HistoryQuery, after: int, before: int | None) -> Slice:
         after = max(after, self.floor)
         events, highest = await self._above(chat, query, after, query.limit)
         if before is not None and highest >= before - 1:
             events = [event for event in events if event.seq < before]
-            highest = events[-1].seq if events else head.seq
-        return Slice(events, highest if highest < head.seq else None, self._prev(events[0].seq) if events else None)
+            highest = events[-1].seq if events else self.last
+        return Slice(events, highest if highest < self.last else None, self._prev(events[0].seq) if events else None)
 
     async def _around(self, chat: str, message: str, query: HistoryQuery) -> Slice:
         centre = await self.one(chat, message)
-        head = await self.messages.head(chat)
         room = query.limit // 2
         (older, lowest), (newer, highest) = await asyncio.gather(
             self._below(chat, query, centre.seq, room),
             self._above(chat, query, centre.seq, query.limit - room - 1),
         )
         events = [event for event in older if event.seq > self.floor] + [centre, *newer]
-        return Slice(events, highest if highest < head.seq else None, self._prev(lowest))
+        return Slice(events, highest if highest < self.last else None, self._prev(lowest))
 
     async def _below(self, chat: str, query: HistoryQuery, before: int, limit: int) -> tuple[list[Event], int]:
         """At most `limit` events before a `seq`, rising, and the lowest `seq` that was looked at."""

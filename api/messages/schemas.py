@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from chat.envelopes import Event
+from chat.events import always
 from chat.folding import Echoes, Reaction
 from chat.status import Progress
 
@@ -76,9 +77,9 @@ class HistoryItem(Event, kw_only=True):
         replies: how many messages answer it.
     """
 
-    status: str
-    delivered_at: datetime | None
-    seen_at: datetime | None
+    status: str = always("SENT")
+    delivered_at: datetime | None = always(None)
+    seen_at: datetime | None = always(None)
     reactions: tuple[Reaction, ...] = ()
     replies: int = 0
 
@@ -147,16 +148,17 @@ class Pins(msgspec.Struct):
 
 def item(event: Event, progress: Progress, echoes: Echoes) -> HistoryItem:
     """The event as history shows it."""
-    fields: dict[str, Any] = {name: getattr(event, name) for name in event.__struct_fields__}
-    gone = event.deleted_at is not None or event.hidden
-    return HistoryItem(
-        **fields,
-        status=progress.status.value,
-        delivered_at=progress.delivered_at,
-        seen_at=progress.seen_at,
-        reactions=() if gone else tuple(echoes.reactions.get(event.id, ())),
-        replies=echoes.replies.get(event.id, 0),
-    )
+    if isinstance(event, HistoryItem):  # from a copy, which makes them at once
+        shown = event
+    else:
+        shown = HistoryItem(**{name: getattr(event, name) for name in event.__struct_fields__})
+    shown.status = progress.status.value
+    shown.delivered_at, shown.seen_at = progress.delivered_at, progress.seen_at
+    if echoes.reactions and event.deleted_at is None and not event.hidden:
+        shown.reactions = tuple(echoes.reactions.get(event.id, ()))
+    if echoes.replies:
+        shown.replies = echoes.replies.get(event.id, 0)
+    return shown
 
 
 SEND_EXAMPLE = {"id": "01890a5d-ac96-774b-bcce-b302099a8057", "type": "message", "body": {"text": "안녕하세요"}}

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from api.access import present_member
+from api.access import present_member, unknown_chat
 from api.messages.audience import Membership, Progresses
 from api.messages.reading import Copies, Reader, Slice
 from api.messages.refusals import refusal
@@ -58,8 +58,11 @@ class MessageService:
         """
         if query.newest and query.limit <= RECENT and is_chat_id(chat):
             return await self._recent(chat, query, caller)
-        membership = await self.progresses.membership(chat, caller)
-        page = await self._reader(membership, caller).page(chat, query)
+        if not is_chat_id(chat):
+            raise unknown_chat()
+        opening = await self.openings.opening(chat, members=self.progresses.named + 1, first=MAX_SEQ)
+        membership = await self.progresses.among(opening.members, chat, caller)
+        page = await self._reader(membership, opening.newest).page(chat, query)
         return await self._page(chat, page, membership)
 
     async def one(self, chat: str, message: str, *, caller: Principal) -> HistoryItem:
@@ -70,7 +73,7 @@ class MessageService:
             InvalidId: the id is none.
         """
         membership = await self.progresses.membership(chat, caller)
-        event = await self._reader(membership, caller).one(chat, message)
+        event = await self._reader(membership).one(chat, message)
         return (await self._items(chat, [event], membership))[0]
 
     async def replies(self, chat: str, message: str, query: RepliesQuery, *, caller: Principal) -> HistoryPage:
@@ -81,7 +84,7 @@ class MessageService:
             InvalidId: the id is none.
         """
         membership = await self.progresses.membership(chat, caller)
-        root = await self._reader(membership, caller).one(chat, message)
+        root = await self._reader(membership).one(chat, message)
         after = max(query.after, membership.me.cleared_seq)
         found = await self.messages.replies(chat, root.id, caller.id, above=after, limit=query.limit + 1)
         events = found[: query.limit]
@@ -96,7 +99,7 @@ class MessageService:
             InvalidId: the id is none.
         """
         membership = await self.progresses.membership(chat, caller)
-        event = await self._reader(membership, caller).one(chat, message)
+        event = await self._reader(membership).one(chat, message)
         return await self.progresses.readers(event, membership)
 
     async def clear(self, chat: str, seq: int, *, caller: Principal) -> ClearedUpTo:
@@ -185,7 +188,7 @@ class MessageService:
         )
         membership = await self.progresses.among(opening.members, chat, caller)
         suffix, exact = await copies.confirmed(chat, copy, opening.newest)
-        page = await self._reader(membership, caller).newest(chat, query, suffix)
+        page = await self._reader(membership, opening.newest).newest(chat, query, suffix)
         whole = exact and bool(page.events) and page.events[0].seq >= suffix[0].seq
         return await self._page(chat, page, membership, moves=opening.receipts if whole else None)
 
@@ -195,8 +198,9 @@ class MessageService:
         items = await self._items(chat, page.events, membership, suffix=page.suffix, moves=moves)
         return HistoryPage(items=items, next=page.next, prev=page.prev)
 
-    def _reader(self, membership: Membership, caller: Principal) -> Reader:
-        return Reader(self.messages, viewer=caller.id, floor=membership.me.cleared_seq)
+    def _reader(self, membership: Membership, newest: Event | None = None) -> Reader:
+        me, last = membership.me, newest.seq if newest is not None else 0
+        return Reader(self.messages, viewer=me.user, floor=me.cleared_seq, last=last)
 
     async def _items(
         self,

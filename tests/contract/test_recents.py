@@ -14,7 +14,7 @@ from adapters.memory.recents import MemoryRecents
 from adapters.stores import Stores
 from adapters.valkey import ValkeyRecents, connect
 from api.messages.audience import Progresses
-from api.messages.schemas import HistoryPage, HistoryQuery
+from api.messages.schemas import HistoryItem, HistoryPage, HistoryQuery
 from api.messages.service import MessageService
 from chat.envelopes import Body, Event
 from chat.errors import Unavailable
@@ -177,7 +177,7 @@ async def recents(request: pytest.FixtureRequest, stores: Stores) -> AsyncIterat
         return
     client = connect(request.getfixturevalue("valkey_url"))
     await client.delete(f"recent:{CHAT}")
-    yield ValkeyRecents(client)
+    yield ValkeyRecents(client, kind=HistoryItem)
     await client.aclose()
 
 
