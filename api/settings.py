@@ -50,9 +50,9 @@ class Settings(BaseSettings):
     """Push tokens of one user; the one that was used longest ago makes room."""
     api_receipts_named: int = Field(default=100, ge=1)
     """As PABAL_BRIDGE_RECEIPTS_NAMED: chats of up to so many members show who has seen what, larger ones how many."""
-    api_rate: float = Field(default=50.0, gt=0)
+    api_rate: float = Field(default=100.0, gt=0)
     """Requests per second of one principal in the long run, per process of the api; beyond it 429."""
-    api_burst: float = Field(default=500.0, ge=1)
+    api_burst: float = Field(default=1000.0, ge=1)
     """Requests of one principal at once."""
     api_cors_origins: str = ""
     """Origins whose pages may call the api, with commas, such as `https://chat.example.org`; empty: none, `*`: all."""
