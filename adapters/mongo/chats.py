@@ -44,6 +44,7 @@ from pymongo import ASCENDING, IndexModel
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import DuplicateKeyError
 
+from adapters.mongo.audience import MongoAudience
 from adapters.mongo.client import (
     OPERATION_MS,
     Collection,
@@ -54,7 +55,6 @@ from adapters.mongo.client import (
     translate,
 )
 from adapters.mongo.notices import Change, together
-from adapters.mongo.audience import MongoAudience
 from chat.ids import DEVICE_PREFIX
 from chat.models import Chat, ChatKind, Head, Member, Notice, Reach, Role, Watermarks
 
@@ -162,7 +162,7 @@ class MongoChats(MongoAudience):
         if chats:
             order = [("chat_id", ASCENDING), ("user_id", ASCENDING)]
             for document in await fetch(self._members, {"chat_id": {"$in": list(chats)}, **_PRESENT}, sort=order):
-                found[document["chat_id"]].append(_to_member(document))
+                found[document["chat_id"]].append(to_member(document))
         return dict(found)
 
     @translate
