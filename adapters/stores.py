@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from chat.history import OpeningStore
 from chat.idempotency import IdempotencyStore
 from chat.ports import (
     ChatStore,
@@ -13,7 +14,6 @@ from chat.ports import (
     GrantStore,
     MessageStore,
     NoticeStore,
-    OpeningStore,
     PushTokenStore,
     ReceiptStore,
     UserStore,

@@ -43,7 +43,8 @@ from api.settings import Settings
 from api.sync.endpoints import router as sync
 from api.users.endpoints import router as users
 from chat.errors import Unavailable
-from chat.ports import Invalidations, Link, RateLimiter, Recents
+from chat.history import Recents
+from chat.ports import Invalidations, Link, RateLimiter
 
 PRINCIPAL = "svc-api"
 

@@ -16,8 +16,9 @@ from api.auth.passwords import Passwords
 from api.limits import STANDING, Limits, Requests
 from api.settings import Settings
 from chat.errors import Forbidden, RateLimited, Unauthenticated
+from chat.history import Recents
 from chat.models import Principal
-from chat.ports import Invalidations, Link, Recents
+from chat.ports import Invalidations, Link
 
 TOKEN_PATH = "/v1/auth/token"  # noqa: S105 - a path
 

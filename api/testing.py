@@ -24,9 +24,10 @@ from api.settings import Settings
 from chat import topics
 from chat.envelopes import Event, Invalidation, read_send, read_system
 from chat.errors import Unavailable
+from chat.history import Recents
 from chat.ids import is_service
 from chat.models import Receipt, Watermarks
-from chat.ports import Delivery, MessageStore, Parcel, Published, RateLimiter, Recents
+from chat.ports import Delivery, MessageStore, Parcel, Published, RateLimiter
 
 PASSWORD = "파발은 밤에도 달린다"  # noqa: S105 - of throw-away users
 

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Protocol
 
 from chat.envelopes import Event
-from chat.history import AudienceStore, Crowd, HistoryStore, Opening, OpeningStore, Recents
+from chat.history import AudienceStore, HistoryStore
 from chat.models import (
     Chat,
     DeadLetter,
@@ -47,23 +47,18 @@ from chat.services import (
 )
 
 __all__ = [
-    "AudienceStore",
     "Authenticator",
     "ChatStore",
-    "Crowd",
     "DeadLetterStore",
     "Delivery",
     "DeviceStore",
     "GrantStore",
-    "HistoryStore",
     "Inserted",
     "Invalidations",
     "JobQueue",
     "Link",
     "MessageStore",
     "NoticeStore",
-    "Opening",
-    "OpeningStore",
     "Parcel",
     "Presence",
     "Published",
@@ -72,7 +67,6 @@ __all__ = [
     "PushTokenStore",
     "RateLimiter",
     "ReceiptStore",
-    "Recents",
     "UserStore",
 ]
 
@@ -94,9 +88,7 @@ class Inserted:
 
 class MessageStore(HistoryStore, Protocol):
     """Stored events. The one place where P1, P3 and P4 are kept: unique id, unique (chat, seq), majority writes.
-
-    Whoever calls `rewrite`, `hide` or `pin` has stored the event that says so before: copies of recent events are brought up to date from
-    events alone (`chat.folding`).
+    Whoever calls `rewrite`, `hide` or `pin` has stored the event that says so before: copies of recent events rest on it (`chat.folding`).
     """
 
     async def insert(self, events: Sequence[Event], *, push: frozenset[str] = frozenset()) -> list[Inserted]:

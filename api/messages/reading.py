@@ -18,9 +18,9 @@ from api.messages.schemas import HistoryQuery
 from chat.errors import NotFound, Unavailable
 from chat.events import Event
 from chat.folding import fold
-from chat.history import RECENT
+from chat.history import RECENT, Recents
 from chat.ids import check_message_id
-from chat.ports import MessageStore, Recents
+from chat.ports import MessageStore
 
 SCAN = 2_000
 """Slots that one page of few types may read; what is behind them is on the next page."""

@@ -24,10 +24,10 @@ from api.messages.schemas import (
 from chat import folding, permissions, topics, views
 from chat.envelopes import Event, Send, encode, read_send
 from chat.errors import Conflict, Forbidden, Unavailable
-from chat.history import RECENT
+from chat.history import RECENT, OpeningStore, Recents
 from chat.ids import is_chat_id, new_message_id
 from chat.models import Principal, Receipt
-from chat.ports import ChatStore, Link, MessageStore, OpeningStore, Recents
+from chat.ports import ChatStore, Link, MessageStore
 
 MAX_PINS = 100
 """Shown at once."""

@@ -18,10 +18,9 @@ from api.messages.schemas import HistoryItem, HistoryPage, HistoryQuery
 from api.messages.service import MessageService
 from chat.envelopes import Body, Event
 from chat.errors import Unavailable
-from chat.history import RECENT
+from chat.history import RECENT, Recents
 from chat.ids import new_message_id
 from chat.models import Chat, ChatKind, Member, Principal, PrincipalKind, Role
-from chat.ports import Recents
 
 CHAT = "g-recent"
 PEOPLE = ("bada", "haneul")

@@ -20,7 +20,13 @@ from chat.models import DeadLetter
 from chat.models import User as Person
 from tests.contract.api.route_rules import RULES, Who
 
-MISSING = {"chat": "g-" + "0" * 32, "user": "nobody", "token": "no:token", "letter": "no-letter"}
+MISSING = {
+    "chat": "g-" + "0" * 32,
+    "user": "nobody",
+    "token": "no:token",
+    "letter": "no-letter",
+    "message": "01890a5d-ac96-774b-bcce-b302099a8057",
+}
 """Ids that nobody has. A new kind of path parameter needs an entry here and in `World.ids`."""
 
 OUTSIDE = ("stranger", "left", "root")
@@ -82,5 +88,6 @@ async def running_world(tmp_path: Path, stores: Stores) -> AsyncIterator[World]:
         await users["owner"].call("PUT", "/v1/push-tokens/owner:token", json={"platform": "web"})
         letter = DeadLetter("letter-1", topics.send(chat, "owner"), b"{}", "it could not be read", 3, now())
         await stores.dead_letters.add(letter)
-        ids = {"chat": chat, "user": "target", "token": "owner:token", "letter": "letter-1"}
+        (said,) = await stores.messages.before(chat, None, 1)
+        ids = {"chat": chat, "user": "target", "token": "owner:token", "letter": "letter-1", "message": said.id}
         yield World(api, users, ids)
