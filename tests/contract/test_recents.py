@@ -24,7 +24,7 @@ from chat.models import Chat, ChatKind, Member, Principal, PrincipalKind, Role
 
 CHAT = "g-recent"
 PEOPLE = ("bada", "haneul")
-QUERIES = [
+QUERIES: list[dict[str, object]] = [
     {},
     {"limit": 3},
     {"limit": RECENT},

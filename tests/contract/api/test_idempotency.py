@@ -81,8 +81,8 @@ async def test_a_secret_is_told_again_and_lies_in_no_store(api: Harness) -> None
 
 async def test_without_a_sign_in_a_key_belongs_to_the_address(api: Harness) -> None:
     wish = {"handle": "haneul", "password": PASSWORD, "display_name": "하늘"}
-    send = {"headers": {"Idempotency-Key": "key"}, "json": wish}
-    answers = [await api.client.post("/v1/auth/register", **send) for _ in range(2)]
+    key = {"Idempotency-Key": "key"}
+    answers = [await api.client.post("/v1/auth/register", headers=key, json=wish) for _ in range(2)]
     assert [answer.status_code for answer in answers] == [201, 201]
     assert answers[0].content == answers[1].content
     forged = {"Idempotency-Key": "key", "Authorization": "Bearer nothing"}
