@@ -8,7 +8,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 
-.PHONY: help up test peers lint format docs bench bench-broker bench-path faults fuzz lock audit clean
+.PHONY: help up test peers lint format docs bench bench-broker bench-path bench-api faults fuzz lock audit clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -44,6 +44,9 @@ bench-broker: .venv/dev.stamp ## the broker beside Mosquitto and amqtt, everythi
 
 bench-path: .venv/dev.stamp ## publish to stored to delivered, beside Mosquitto with a plain script: ten minutes (ARGS=--quick: two)
 	$(BIN)/python -m bench.path $(ARGS)
+
+bench-api: .venv/dev.stamp ## history, chat list, login and sends over REST: five minutes (ARGS=--quick: two)
+	$(BIN)/python -m bench.api $(ARGS)
 
 faults: .venv/dev.stamp ## break everything in a seeded order while people write (FAULTS=link_cut,broker_killed MINUTES=10 SEED=7)
 	LONG=1 FAULTS="$(FAULTS)" MINUTES="$(MINUTES)" SEED="$(SEED)" $(BIN)/python -m pytest -q tests/faults/test_schedule.py $(ARGS)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from chat.admin import AdminStore
 from chat.broadcasts import BroadcastStore
+from chat.history import OpeningStore
+from chat.idempotency import IdempotencyStore
 from chat.people_stores import BlockStore, ContactStore, InvitationStore, MembershipStore
 from chat.ports import (
     Audit,
@@ -49,5 +51,7 @@ class Stores:
     admin: AdminStore
     statistics: StatisticsStore
     broadcasts: BroadcastStore
+    openings: OpeningStore
+    idempotency: IdempotencyStore
     healthy: Callable[[], Awaitable[bool]]
     close: Callable[[], Awaitable[None]]

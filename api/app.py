@@ -22,7 +22,7 @@ from adapters.mongo import open_stores
 from adapters.mqtt_link import MqttLink, instance_name
 from adapters.stores import Stores
 from adapters.tokens import Jwks, TokenIssuer, TokenVerifier
-from adapters.valkey import Valkey, ValkeyInvalidations, ValkeyRateLimiter, connect
+from adapters.valkey import Valkey, ValkeyInvalidations, ValkeyRateLimiter, ValkeyRecents, connect
 from adapters.valkey.connection import unavailable
 from api import errors, openapi
 from api.admin.routers import ROUTERS as ADMIN
@@ -35,19 +35,22 @@ from api.dead_letters.endpoints import router as dead_letters
 from api.deps import Parts
 from api.devices.endpoints import router as devices
 from api.health.endpoints import router as health
+from api.idempotency import Idempotency
 from api.invitations.endpoints import router as invitations
-from api.limits import Limits, Rule
+from api.limits import Limits, Requests, Rule
 from api.me.endpoints import router as me
 from api.members.announce import Announcer, keep_sweeping
 from api.members.endpoints import router as members
 from api.messages.endpoints import router as messages
-from api.middleware import BodyLimit, RequestContext, RequestMetrics
+from api.messages.schemas import HistoryItem
+from api.middleware import BodyLimit, RequestContext, RequestMetrics, cors
 from api.push_tokens.endpoints import router as push_tokens
 from api.settings import Settings
 from api.sync.endpoints import router as sync
 from api.users.endpoints import router as users
 from chat.admin import Connections, Processes
 from chat.errors import Unavailable
+from chat.history import Recents
 from chat.ports import Invalidations, Link, RateLimiter
 
 PRINCIPAL = "svc-api"
@@ -104,7 +107,9 @@ def create_app(settings: Settings, *, opened: OpenParts | None = None) -> FastAP
         app.include_router(router)
     errors.install(app, ROUTERS)
     openapi.install(app)
+    app.add_middleware(Idempotency, seconds=settings.api_idempotency_seconds)
     app.add_middleware(BodyLimit, max_bytes=settings.api_max_body_bytes)
+    cors(app, settings.api_cors_origins)
     # Added last, so it stands outermost.
     metrics = RequestMetrics(app.state.registry)
     app.add_middleware(RequestContext, metrics=metrics, max_requests=settings.api_max_requests)
@@ -132,6 +137,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             link=link,
             invalidations=ValkeyInvalidations(valkey),
             limiter=ValkeyRateLimiter(valkey),
+            recents=ValkeyRecents(valkey, kind=HistoryItem),
             health=lambda: _health(stores, valkey, link),
             connections=BrokerAdmin(outside, settings.broker_admin_url, settings.broker_admin_secret_file),
             processes=HttpProcesses(outside, settings.api_processes),
@@ -149,6 +155,7 @@ def assemble(
     link: Link,
     invalidations: Invalidations,
     limiter: RateLimiter,
+    recents: Recents,
     health: Callable[[], Awaitable[dict[str, bool]]],
     connections: Connections,
     processes: Processes,
@@ -176,7 +183,9 @@ def assemble(
             handle=Rule(settings.login_handle_rate, settings.login_handle_burst),
             address=Rule(settings.login_address_rate, settings.login_address_burst),
         ),
+        requests=Requests(Rule(settings.api_rate, settings.api_burst)),
         invalidations=invalidations,
+        recents=recents,
         link=link,
         health=health,
         connections=connections,

@@ -13,10 +13,11 @@ from adapters.authenticator import PolicyAuthenticator
 from adapters.stores import Stores
 from adapters.tokens import Jwks, TokenIssuer
 from api.auth.passwords import Passwords
-from api.limits import Limits
+from api.limits import STANDING, Limits, Requests
 from api.settings import Settings
 from chat.admin import Connections, Processes
-from chat.errors import Unauthenticated
+from chat.errors import RateLimited, Unauthenticated
+from chat.history import Recents
 from chat.models import Principal
 from chat.ports import Invalidations, Link
 
@@ -38,7 +39,9 @@ class Parts:
     authenticator: PolicyAuthenticator
     passwords: Passwords
     limits: Limits
+    requests: Requests
     invalidations: Invalidations
+    recents: Recents
     link: Link
     health: Callable[[], Awaitable[dict[str, bool]]]
     connections: Connections
@@ -50,26 +53,37 @@ _bearer = OAuth2PasswordBearer(
 )
 
 
-def _parts(request: Request) -> Parts:
+# Coroutine functions, although they wait for nothing: FastAPI calls plain functions in a thread, and each such hop costs more than they do.
+async def _parts(request: Request) -> Parts:
     return cast("Parts", request.app.state.parts)
 
 
 PartsDep = Annotated[Parts, Depends(_parts)]
 
 
-async def _caller(parts: PartsDep, token: Annotated[str | None, Depends(_bearer)]) -> Principal:
+async def _caller(request: Request, parts: PartsDep, token: Annotated[str | None, Depends(_bearer)]) -> Principal:
     if token is None:
         raise Unauthenticated("this needs an access token: Authorization: Bearer …")
-    return await parts.authenticator.bearer(token)
+    principal = await parts.authenticator.bearer(token)
+    standing, wait = parts.requests.take(principal.id)
+    setattr(request.state, STANDING, standing)
+    if wait:
+        raise RateLimited("too many requests in too short a time", retry_after=wait)
+    return principal
 
 
 Caller = Annotated[Principal, Depends(_caller)]
 """The signed-in user; 401 when there is none."""
 
 
-def address(request: Request) -> str:
+def address_of(request: Request) -> str:
     """Where the request comes from, for limits. Proxies are believed only as far as settings say."""
     return request.client.host if request.client else "unknown"
+
+
+async def address(request: Request) -> str:
+    """The same, for a route that asks for it: not a plain function, which would run in a thread of its own."""
+    return address_of(request)
 
 
 Address = Annotated[str, Depends(address)]

@@ -146,6 +146,8 @@ def problems_of_a_body() -> dict[str, dict[str, Any]]:
 
 
 def _headers(error: PabalError) -> dict[str, str]:
+    if error.code == "idempotency_in_progress":
+        return {"Retry-After": "1"}
     if isinstance(error, RateLimited):
         return {"Retry-After": str(max(1, math.ceil(min(error.retry_after, 3600))))}
     if isinstance(error, Unavailable):

@@ -1,7 +1,13 @@
-"""How often somebody may try to sign in or register: by handle, against guessing one password; by address, against guessing many."""
+"""How often somebody may try to sign in or register (by handle, against guessing one password; by address, against guessing many), and how often
+they may ask for anything once they are signed in.
+"""
 
 from __future__ import annotations
 
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
@@ -64,3 +70,63 @@ class Limits:
             wait = await self._local.take(key, rate=rule.rate, burst=rule.burst)
         if wait > 0:
             raise RateLimited("too many attempts, try again later", retry_after=wait)
+
+
+STANDING = "rate_standing"
+"""Where a request's state has the `Standing` of who sent it."""
+
+MAX_PRINCIPALS = 50_000
+"""Who asked longest ago is forgotten first: their bucket is full again, most likely."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What is left of somebody's requests, as `draft-ietf-httpapi-ratelimit-headers` tells it.
+
+    Attributes:
+        rule: of the bucket.
+        tokens: in it now.
+    """
+
+    rule: Rule
+    tokens: float
+
+    @property
+    def policy(self) -> str:
+        """`RateLimit-Policy`: so many requests in so many seconds."""
+        return f'"requests";q={int(self.rule.burst)};w={math.ceil(self.rule.burst / self.rule.rate)}'
+
+    @property
+    def header(self) -> str:
+        """`RateLimit`: how many are left, and in how many seconds all are there again."""
+        missing = self.rule.burst - self.tokens
+        return f'"requests";r={max(0, int(self.tokens))};t={math.ceil(missing / self.rule.rate)}'
+
+
+class Requests:
+    """A bucket of requests per principal, in this process: one that is counted in Valkey would cost every request a question.
+
+    Args:
+        monotonic: seconds of a clock that never jumps.
+    """
+
+    def __init__(self, rule: Rule, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._rule = rule
+        self._monotonic = monotonic
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def take(self, principal: str) -> tuple[Standing, float]:
+        """Count one request.
+
+        Returns:
+            what is left, and the seconds to wait: 0 when it may go on.
+        """
+        at = self._monotonic()
+        tokens, before = self._buckets.pop(principal, (self._rule.burst, at))
+        tokens = min(self._rule.burst, tokens + (at - before) * self._rule.rate)
+        wait = max(0.0, (1 - tokens) / self._rule.rate)
+        left = tokens if wait else tokens - 1
+        self._buckets[principal] = (left, at)
+        if len(self._buckets) > MAX_PRINCIPALS:
+            self._buckets.popitem(last=False)
+        return Standing(self._rule, left), wait

@@ -1,4 +1,5 @@
-"""What stands round every request: an id, a bound on how many there are, a bound on their bodies, figures, and the last net.
+"""What stands round every request: its ids, a bound on how many there are, a bound on their bodies, figures, what browsers are to heed, and the
+last net.
 
 Plain ASGI: Starlette's `BaseHTTPMiddleware` costs a task per request.
 """
@@ -12,14 +13,31 @@ from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
+from fastapi import FastAPI
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api import errors
+from api import errors, trace
+from api.limits import STANDING, Standing
 
 REQUEST_ID = "X-Request-Id"
+TRACEPARENT = "traceparent"
+
+ALLOWED_HEADERS = ("Authorization", "Content-Type", "Idempotency-Key", "If-None-Match", REQUEST_ID, TRACEPARENT)
+EXPOSED_HEADERS = (
+    "ETag",
+    "Location",
+    "Retry-After",
+    "RateLimit",
+    "RateLimit-Policy",
+    "Idempotency-Replayed",
+    REQUEST_ID,
+    TRACEPARENT,
+)
+"""What pages of other origins may send and see."""
 
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -73,10 +91,10 @@ class RequestContext:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        exchange = _Exchange(_request_id(scope), send)
+        exchange = _Exchange(scope, send)
         self._count(1)
         try:
-            with structlog.contextvars.bound_contextvars(request_id=exchange.request_id):
+            with structlog.contextvars.bound_contextvars(request_id=exchange.request_id, trace_id=exchange.trace.id):
                 await self._answer(scope, receive, exchange)
         finally:
             self._count(-1)
@@ -110,8 +128,11 @@ class RequestContext:
 class _Exchange:
     """One answer on its way out."""
 
-    def __init__(self, request_id: str, send: Send) -> None:
-        self.request_id = request_id
+    def __init__(self, scope: Scope, send: Send) -> None:
+        headers = Headers(scope=scope)
+        self.request_id = _request_id(headers)
+        self.trace = trace.continued(headers.get(TRACEPARENT))
+        self._state: MutableMapping[str, Any] = scope.setdefault("state", {})
         self.began = time.perf_counter()
         self.status: int | None = None
         self._send = send
@@ -121,6 +142,11 @@ class _Exchange:
             self.status = int(message["status"])
             headers = MutableHeaders(raw=message.setdefault("headers", []))
             headers[REQUEST_ID] = self.request_id
+            headers[TRACEPARENT] = self.trace.header
+            standing: Standing | None = self._state.get(STANDING)
+            if standing is not None:
+                headers["RateLimit-Policy"] = standing.policy
+                headers["RateLimit"] = standing.header
             headers.setdefault("Cache-Control", "no-store")
             for name, value in SECURITY_HEADERS.items():
                 headers.setdefault(name, value)
@@ -161,8 +187,25 @@ class BodyLimit:
         await self._app(scope, counted, send)
 
 
-def _request_id(scope: Scope) -> str:
-    offered = Headers(scope=scope).get(REQUEST_ID, "")
+def cors(app: FastAPI, origins: str) -> None:
+    """Let pages of some origins call the api; nobody's when there is none. Tokens travel in a header, so no cookies are let through.
+
+    Args:
+        origins: with commas; `*` for all.
+    """
+    allowed = [origin.strip() for origin in origins.split(",") if origin.strip()]
+    if allowed:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=allowed,
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+            allow_headers=ALLOWED_HEADERS,
+            expose_headers=EXPOSED_HEADERS,
+        )
+
+
+def _request_id(headers: Headers) -> str:
+    offered = headers.get(REQUEST_ID, "")
     return offered if _REQUEST_ID.fullmatch(offered) else secrets.token_hex(16)
 
 

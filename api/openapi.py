@@ -40,10 +40,32 @@ from api.invitations.schemas import (
     WaitingList,
 )
 from api.members.schemas import MEMBERS_EXAMPLE, MemberPage
-from api.messages.schemas import EVENT_EXAMPLE, HISTORY_EXAMPLE, PINS_EXAMPLE, SEND_EXAMPLE, HistoryPage, Pins
+from api.messages.schemas import (
+    CLEARED_EXAMPLE,
+    EVENT_EXAMPLE,
+    HISTORY_EXAMPLE,
+    ITEM_EXAMPLE,
+    PINS_EXAMPLE,
+    RECEIPTS_EXAMPLE,
+    SEND_EXAMPLE,
+    ClearedUpTo,
+    HistoryItem,
+    HistoryPage,
+    MessageReceipts,
+    Pins,
+)
 from api.sync.schemas import RESET_EXAMPLE, SYNC_EXAMPLE, SYNC_PAGE_EXAMPLE, SyncAnswer
 from api.users.schemas import PROFILE_EXAMPLE, PROFILES_EXAMPLE, Profile, ProfileList
 from chat.envelopes import Event, Reset, Send, SyncPage
+
+_IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "chosen by the client, a UUID say: sent again with the same key (and body), a request that was answered 2xx creates nothing "
+    "new and is answered as the first time. Codes: `idempotency_key_reused`, `idempotency_in_progress`, `invalid_idempotency_key`",
+    "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
+}
 
 _REFERENCE = "#/components/schemas/{name}"
 
@@ -51,13 +73,16 @@ EXAMPLES: dict[type[msgspec.Struct], dict[str, Any]] = {
     Account: ACCOUNT_EXAMPLE,
     ChatPage: CHATS_EXAMPLE,
     ChatView: CHAT_EXAMPLE,
+    ClearedUpTo: CLEARED_EXAMPLE,
     DeviceCredentials: CREDENTIALS_EXAMPLE,
     DeviceList: DEVICES_EXAMPLE,
     Event: EVENT_EXAMPLE,
+    HistoryItem: ITEM_EXAMPLE,
     HistoryPage: HISTORY_EXAMPLE,
     LetterDetail: LETTER_EXAMPLE,
     LetterPage: LETTERS_EXAMPLE,
     MemberPage: MEMBERS_EXAMPLE,
+    MessageReceipts: RECEIPTS_EXAMPLE,
     Pins: PINS_EXAMPLE,
     Profile: PROFILE_EXAMPLE,
     Replayed: REPLAYED_EXAMPLE,
@@ -104,6 +129,9 @@ def _document(app: FastAPI) -> dict[str, Any]:
     # Here and not with the routes: FastAPI leaves nulls out of theirs.
     for struct, example in EXAMPLES.items():
         schemas[struct.__name__]["examples"] = [example]
+    for path in found["paths"].values():
+        if "post" in path:
+            path["post"].setdefault("parameters", []).append(_IDEMPOTENCY_KEY)
     schemas.update(problem.pop("$defs"))
     schemas["Problem"] = problem
     for operation in (operation for path in found["paths"].values() for operation in path.values()):

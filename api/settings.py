@@ -56,6 +56,16 @@ class Settings(BaseSettings):
     """Links into one chat that are good at the same time."""
     api_max_join_requests: int = Field(default=1000, ge=1)
     """People who wait to be let into one chat."""
+    api_receipts_named: int = Field(default=100, ge=1)
+    """As PABAL_BRIDGE_RECEIPTS_NAMED: chats of up to so many members show who has seen what, larger ones how many."""
+    api_rate: float = Field(default=100.0, gt=0)
+    """Requests per second of one principal in the long run, per process of the api; beyond it 429."""
+    api_burst: float = Field(default=1000.0, ge=1)
+    """Requests of one principal at once."""
+    api_cors_origins: str = ""
+    """Origins whose pages may call the api, with commas, such as `https://chat.example.org`; empty: none, `*`: all."""
+    api_idempotency_seconds: float = Field(default=86_400.0, ge=60)
+    """For how long an idempotency key is remembered."""
     api_send_timeout: float = Field(default=10.0, gt=0)
     """Seconds that a REST send waits for the bridge."""
 

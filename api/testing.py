@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from adapters.memory.connections import MemoryConnections, MemoryProcesses
 from adapters.memory.invalidations import MemoryInvalidations
 from adapters.memory.ratelimit import MemoryRateLimiter
+from adapters.memory.recents import MemoryRecents
 from adapters.stores import Stores
 from adapters.tokens import new_key, write_jwks
 from api.app import assemble, create_app
@@ -24,6 +25,7 @@ from api.settings import Settings
 from chat import topics
 from chat.envelopes import Event, Invalidation, read_send, read_system
 from chat.errors import Unavailable
+from chat.history import Recents
 from chat.ids import is_service
 from chat.models import Receipt, Watermarks
 from chat.ports import Delivery, MessageStore, Parcel, Published, RateLimiter
@@ -187,7 +189,12 @@ class Harness:
 
 @asynccontextmanager
 async def running_api(
-    directory: Path, stores: Stores, *, limiter: RateLimiter | None = None, **settings: Any
+    directory: Path,
+    stores: Stores,
+    *,
+    limiter: RateLimiter | None = None,
+    recents: Recents | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Harness]:
     """The api on `stores`, with keys in `directory` and cheap passwords; `settings` as in `api.settings`."""
     new_key(directory / "keys")
@@ -215,6 +222,7 @@ async def running_api(
             link=link,
             invalidations=invalidations,
             limiter=limiter or MemoryRateLimiter(),
+            recents=recents or MemoryRecents(),
             health=health,
             connections=connections,
             processes=processes,

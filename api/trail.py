@@ -9,7 +9,7 @@ import structlog
 from fastapi import Depends, Request
 
 from api.clock import now
-from api.deps import Caller, PartsDep, address
+from api.deps import Caller, PartsDep, address_of
 from chat.audit import AuditEntry
 from chat.errors import PabalError
 from chat.ports import Audit
@@ -68,7 +68,7 @@ class Trail:
 def trail_of(parts: PartsDep, request: Request, by: str) -> Trail:
     """The trail of a request of `by`."""
     request_id = str(structlog.contextvars.get_contextvars().get("request_id", ""))
-    return Trail(parts.stores.audit, by, address(request), request_id)
+    return Trail(parts.stores.audit, by, address_of(request), request_id)
 
 
 async def _trail(parts: PartsDep, request: Request, caller: Caller) -> Trail:

@@ -129,9 +129,13 @@ def message_id_from_ingest(ingest_id: str) -> str:
     return str(uuid.UUID(int=value))
 
 
-def new_chat_id() -> str:
-    """A new id for a group or channel: unguessable, 128 random bits."""
-    return "g-" + os.urandom(16).hex()
+def new_chat_id(chosen: bytes | None = None) -> str:
+    """A new id for a group or channel: unguessable, 128 random bits.
+
+    Args:
+        chosen: those bits.
+    """
+    return "g-" + (os.urandom(16) if chosen is None else chosen).hex()
 
 
 def is_direct_chat(chat: str) -> bool:

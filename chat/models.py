@@ -140,6 +140,7 @@ class Member(msgspec.Struct):
         pinned_at: since when it stands at the top of their list of chats.
         archived_at: since when they have put it away.
         removed_by: of one who left: who took them out; None when they went by themselves.
+        cleared_seq: what is stored up to it is not shown to them.
     """
 
     chat: str
@@ -156,6 +157,7 @@ class Member(msgspec.Struct):
     pinned_at: datetime | None = None
     archived_at: datetime | None = None
     removed_by: str | None = None
+    cleared_seq: int = 0
 
 
 class Receipt(msgspec.Struct):

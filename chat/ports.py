@@ -15,6 +15,7 @@ from typing import Protocol
 
 from chat.audit import Anchor, AuditEntry, AuditRecord, AuditSearch
 from chat.envelopes import Event
+from chat.history import AudienceStore, HistoryStore
 from chat.models import (
     Chat,
     DeadLetter,
@@ -87,8 +88,10 @@ class Inserted:
     seq_taken: bool = False
 
 
-class MessageStore(Protocol):
-    """Stored events. The one place where P1, P3 and P4 are kept: unique id, unique (chat, seq), majority writes."""
+class MessageStore(HistoryStore, Protocol):
+    """Stored events. The one place where P1, P3 and P4 are kept: unique id, unique (chat, seq), majority writes.
+    Whoever calls `rewrite`, `hide` or `pin` has stored the event that says so before: copies of recent events rest on it (`chat.folding`).
+    """
 
     async def insert(self, events: Sequence[Event], *, push: frozenset[str] = frozenset()) -> list[Inserted]:
         """Store a batch, unordered, with write concern majority and journal; one answer per event, in order.
@@ -173,7 +176,7 @@ class MessageStore(Protocol):
         ...
 
 
-class ChatStore(Protocol):
+class ChatStore(AudienceStore, Protocol):
     """Chats and their members.
 
     Where a change takes `notice`, that is stored with it, both or neither, and only if something was changed.

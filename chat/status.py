@@ -84,7 +84,7 @@ def progress(events: Sequence[Event], audience: Audience, receipts: Sequence[Rec
         events: of one chat.
         receipts: what `ReceiptStore.reached` tells of the range of `events`, by `seq`.
     """
-    log = _Log(receipts)
+    log = Log(receipts)
     found: list[Progress] = []
     for event in events:
         status = audience.status(event)
@@ -99,7 +99,7 @@ def progress(events: Sequence[Event], audience: Audience, receipts: Sequence[Rec
     return found
 
 
-class _Log:
+class Log:
     """The moves per (user, kind): the first one at or behind a `seq` is when the user reached it."""
 
     def __init__(self, receipts: Sequence[Receipt]) -> None:

@@ -35,4 +35,9 @@ def seen_by(event: Event, user: str) -> Event:
         return void_of(event)
     if user not in event.hidden_by:
         return replace(event, only=None, hidden_by=[])
+    return without_words(event)
+
+
+def without_words(event: Event) -> Event:
+    """An event that its reader has hidden, or cleared: that it is there."""
     return replace(event, only=None, hidden_by=[], body=None, forwarded=None, mentions=[], hidden=True)

@@ -15,10 +15,12 @@ from adapters.memory.chats import MemoryChats
 from adapters.memory.contacts import MemoryContacts
 from adapters.memory.dead_letters import MemoryDeadLetters
 from adapters.memory.grants import MemoryGrants
+from adapters.memory.idempotency import MemoryIdempotency
 from adapters.memory.invitations import MemoryInvitations
 from adapters.memory.memberships import MemoryMemberships
 from adapters.memory.messages import MemoryMessages
 from adapters.memory.notices import MemoryNotices
+from adapters.memory.openings import MemoryOpenings
 from adapters.memory.push_tokens import MemoryPushTokens
 from adapters.memory.receipts import MemoryReceipts
 from adapters.memory.statistics import MemoryStatistics
@@ -51,6 +53,8 @@ def memory_stores() -> Stores:
         admin=MemoryAdmin(users, devices, chats),
         statistics=MemoryStatistics(messages, chats, receipts),
         broadcasts=MemoryBroadcasts(),
+        idempotency=MemoryIdempotency(),
+        openings=MemoryOpenings(chats, messages, receipts),
         healthy=_healthy,
         close=_close,
     )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from adapters.memory.notices import MemoryNotices
 from adapters.memory.records import copied, to_ms
+from chat.history import Crowd
 from chat.ids import is_device
 from chat.models import Chat, Head, Member, Notice, Reach, Role, Watermarks
 
@@ -112,6 +114,7 @@ class MemoryChats:
         fresh.left_at = fresh.removed_by = None
         if row is not None:
             fresh.delivered_seq, fresh.seen_seq, fresh.seen_n = row.delivered_seq, row.seen_seq, row.seen_n
+            fresh.cleared_seq = row.cleared_seq
         self._members[member.chat, member.user] = fresh
         return self._noted(notice)
 
@@ -171,6 +174,30 @@ class MemoryChats:
         if notice is not None:
             self._notices.put(notice)
         return True
+
+    async def clear(self, chat: str, user: str, seq: int) -> None:
+        """See `AudienceStore.clear`."""
+        member = self._present(chat, user)
+        if member is not None:
+            member.cleared_seq = max(member.cleared_seq, seq)
+
+    async def crowds(self, chat: str, first: int, last: int) -> list[Crowd]:
+        """See `AudienceStore.crowds`."""
+        floor = max(0, first - 1)
+
+        def within(seq: int) -> int:
+            return max(floor, min(seq, last))
+
+        points = Counter(
+            (
+                within(member.joined_seq),
+                within(max(member.delivered_seq, member.seen_seq)),
+                floor if member.hides_seen else within(member.seen_seq),
+            )
+            for member in self._members.values()
+            if member.chat == chat and member.left_at is None and not is_device(member.user)
+        )
+        return [Crowd(*point, count) for point, count in points.items()]
 
     def _present(self, chat: str, user: str) -> Member | None:
         member = self._members.get((chat, user))

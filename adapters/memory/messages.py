@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from datetime import UTC, datetime
 
+from adapters.memory.message_reads import MemoryReads
 from adapters.memory.records import copied, to_ms
 from adapters.storable import check
 from chat.envelopes import Body, Event
@@ -15,7 +16,7 @@ from chat.models import Head, Slot
 from chat.ports import Inserted
 
 
-class MemoryMessages:
+class MemoryMessages(MemoryReads):
     """Events by id, and per chat by `seq`.
 
     Attributes:
@@ -29,6 +30,7 @@ class MemoryMessages:
         self._seqs: defaultdict[str, list[int]] = defaultdict(list)  # sorted
         self._push: dict[str, datetime] = {}
         self._pins: dict[str, datetime] = {}
+        super().__init__(lambda chat: self._many(chat, self._seqs.get(chat, [])))
 
     async def insert(self, events: Sequence[Event], *, push: frozenset[str] = frozenset()) -> list[Inserted]:
         """See `MessageStore.insert`."""

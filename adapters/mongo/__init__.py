@@ -18,11 +18,13 @@ from adapters.mongo.client import Database, connect, healthy
 from adapters.mongo.contacts import MongoContacts
 from adapters.mongo.dead_letters import MongoDeadLetters
 from adapters.mongo.grants import MongoGrants
+from adapters.mongo.idempotency import MongoIdempotency
 from adapters.mongo.invitations import MongoInvitations
 from adapters.mongo.memberships import MongoMemberships
 from adapters.mongo.messages import MongoMessages
 from adapters.mongo.migrations import migrate
 from adapters.mongo.notices import MongoNotices
+from adapters.mongo.openings import MongoOpenings
 from adapters.mongo.push_tokens import MongoPushTokens
 from adapters.mongo.receipts import MongoReceipts
 from adapters.mongo.statistics import MongoStatistics
@@ -71,6 +73,8 @@ def stores_of(db: Database) -> Stores:
         admin=MongoAdmin(db),
         statistics=MongoStatistics(db),
         broadcasts=MongoBroadcasts(db),
+        openings=MongoOpenings(db),
+        idempotency=MongoIdempotency(db),
         healthy=lambda: healthy(db),
         close=db.client.close,
     )

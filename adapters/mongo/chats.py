@@ -26,6 +26,7 @@ No index but `_id`: chats are found by id, through memberships.
 | `hides_seen` | bool? | as `users.hides_seen`; absent: no |
 | `pinned_at`, `archived_at` | date? | since when it stands at the top of this member's list, or is put away |
 | `removed_by` | string? | who took them out; absent while the membership lasts, and when they went by themselves |
+| `cleared_seq` | int? | what they have cleared for themselves: everything up to it |
 
 | index | for |
 |---|---|
@@ -46,6 +47,7 @@ from pymongo import ASCENDING, IndexModel
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import DuplicateKeyError
 
+from adapters.mongo.audience import MongoAudience
 from adapters.mongo.client import (
     OPERATION_MS,
     Collection,
@@ -69,20 +71,21 @@ MEMBER_INDEXES = [
 OWN_FIELDS = ("muted_until", "pinned_at", "archived_at")
 """How a member has arranged a chat; who comes back begins without."""
 
-_PRESENT: Document = {"left_at": None}
-_A_DEVICE = re.compile(f"^{re.escape(DEVICE_PREFIX)}")
+PRESENT: Document = {"left_at": None}
+A_DEVICE = re.compile(f"^{re.escape(DEVICE_PREFIX)}")
 
 PAIRS_PER_QUERY = 50_000
 """Keeps a sweep's query far below the 16 MiB that a command may have; a broker holds fewer than that in one sweep."""
 
 
-class MongoChats:
+class MongoChats(MongoAudience):
     """`ChatStore` on the collections above."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
         self._chats = db[CHATS]
         self._members = db[MEMBERS]
+        super().__init__(self._members)
 
     @translate
     async def create(self, chat: Chat, members: Sequence[Member]) -> bool:
@@ -99,7 +102,7 @@ class MongoChats:
         async def both(session: AsyncClientSession) -> None:
             await self._chats.insert_one(_from_chat(chat), session=session)
             if members:
-                await self._members.insert_many([_from_member(member) for member in members], session=session)
+                await self._members.insert_many([from_member(member) for member in members], session=session)
 
         try:
             # Without this bound the driver would repeat a transaction that meets conflicts for two minutes.
@@ -142,21 +145,21 @@ class MongoChats:
     @translate
     async def set_role(self, chat: str, user: str, role: Role, *, notice: Notice | None = None) -> bool:
         """See `ChatStore.set_role`."""
-        mere = {"_id": _key(chat, user), "role": {"$ne": Role.OWNER.value}, **_PRESENT}
+        mere = {"_id": key_of(chat, user), "role": {"$ne": Role.OWNER.value}, **PRESENT}
         return await together(self._db, notice, _update(self._members, mere, {"$set": {"role": role.value}}))
 
     @translate
     async def member(self, chat: str, user: str) -> Member | None:
         """See `ChatStore.member`."""
-        document = await self._members.find_one({"_id": _key(chat, user)})
-        return None if document is None else _to_member(document)
+        document = await self._members.find_one({"_id": key_of(chat, user)})
+        return None if document is None else to_member(document)
 
     @translate
     async def members(self, chat: str, *, after: str = "", limit: int | None = None) -> list[Member]:
         """See `ChatStore.members`."""
-        query = {"chat_id": chat, "user_id": {"$gt": after}, **_PRESENT}
+        query = {"chat_id": chat, "user_id": {"$gt": after}, **PRESENT}
         documents = await fetch(self._members, query, sort=[("user_id", ASCENDING)], limit=limit)
-        return [_to_member(document) for document in documents]
+        return [to_member(document) for document in documents]
 
     @translate
     async def members_by_chat(self, chats: Sequence[str]) -> dict[str, list[Member]]:
@@ -164,23 +167,23 @@ class MongoChats:
         found: defaultdict[str, list[Member]] = defaultdict(list)
         if chats:
             order = [("chat_id", ASCENDING), ("user_id", ASCENDING)]
-            for document in await fetch(self._members, {"chat_id": {"$in": list(chats)}, **_PRESENT}, sort=order):
-                found[document["chat_id"]].append(_to_member(document))
+            for document in await fetch(self._members, {"chat_id": {"$in": list(chats)}, **PRESENT}, sort=order):
+                found[document["chat_id"]].append(to_member(document))
         return dict(found)
 
     @translate
     async def memberships(self, user: str) -> list[Member]:
         """See `ChatStore.memberships`; by chat id."""
-        documents = await fetch(self._members, {"user_id": user, **_PRESENT}, sort=[("chat_id", ASCENDING)])
-        return [_to_member(document) for document in documents]
+        documents = await fetch(self._members, {"user_id": user, **PRESENT}, sort=[("chat_id", ASCENDING)])
+        return [to_member(document) for document in documents]
 
     @translate
     async def memberships_among(self, pairs: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
         """See `ChatStore.memberships_among`."""
         found: set[tuple[str, str]] = set()
         for start in range(0, len(pairs), PAIRS_PER_QUERY):
-            keys = [_key(chat, user) for chat, user in pairs[start : start + PAIRS_PER_QUERY]]
-            query = {"_id": {"$in": keys}, **_PRESENT}
+            keys = [key_of(chat, user) for chat, user in pairs[start : start + PAIRS_PER_QUERY]]
+            query = {"_id": {"$in": keys}, **PRESENT}
             documents = await fetch(self._members, query, {"_id": 0, "chat_id": 1, "user_id": 1})
             found.update((document["chat_id"], document["user_id"]) for document in documents)
         return found
@@ -188,16 +191,16 @@ class MongoChats:
     @translate
     async def share_chat(self, one: str, other: str) -> bool:
         """See `ChatStore.share_chat`."""
-        mine = await fetch(self._members, {"user_id": one, **_PRESENT}, {"_id": 0, "chat_id": 1})
-        theirs = [_key(document["chat_id"], other) for document in mine]
+        mine = await fetch(self._members, {"user_id": one, **PRESENT}, {"_id": 0, "chat_id": 1})
+        theirs = [key_of(document["chat_id"], other) for document in mine]
         return (
-            bool(theirs) and await self._members.find_one({"_id": {"$in": theirs}, **_PRESENT}, {"_id": 1}) is not None
+            bool(theirs) and await self._members.find_one({"_id": {"$in": theirs}, **PRESENT}, {"_id": 1}) is not None
         )
 
     @translate
     async def add_member(self, member: Member, *, notice: Notice | None = None) -> bool:
         """See `ChatStore.add_member`."""
-        document = _from_member(member)
+        document = from_member(member)
         document.pop("left_at", None)
         gone = {"_id": document["_id"], "left_at": {"$ne": None}}
         bring_back = _update(self._members, gone, renewal(member))
@@ -215,7 +218,7 @@ class MongoChats:
     @translate
     async def remove_member(self, chat: str, user: str, at: datetime, *, notice: Notice | None = None) -> bool:
         """See `ChatStore.remove_member`."""
-        present = {"_id": _key(chat, user), **_PRESENT}
+        present = {"_id": key_of(chat, user), **PRESENT}
         return await together(self._db, notice, _update(self._members, present, {"$set": {"left_at": at}}))
 
     @translate
@@ -223,7 +226,7 @@ class MongoChats:
         """See `ChatStore.set_hides_seen`."""
         await self._members.update_many({"user_id": user}, {"$set": {"hides_seen": hides}})
         mine = await fetch(
-            self._members, {"user_id": user, **_PRESENT}, {"_id": 0, "chat_id": 1}, sort=[("chat_id", ASCENDING)]
+            self._members, {"user_id": user, **PRESENT}, {"_id": 0, "chat_id": 1}, sort=[("chat_id", ASCENDING)]
         )
         return [document["chat_id"] for document in mine]
 
@@ -236,7 +239,7 @@ class MongoChats:
         has_to = {"$max": ["$delivered_seq", "$seen_seq", "$joined_seq"]}
         cursor = await self._members.aggregate(
             [
-                {"$match": {"chat_id": chat, "user_id": {"$not": _A_DEVICE}, "joined_seq": {"$lt": seq}, **_PRESENT}},
+                {"$match": {"chat_id": chat, "user_id": {"$not": A_DEVICE}, "joined_seq": {"$lt": seq}, **PRESENT}},
                 {
                     "$group": {
                         "_id": None,
@@ -264,12 +267,12 @@ class MongoChats:
         chat, user = after
         query = {"$or": [{"chat_id": chat, "user_id": {"$gt": user}}, {"chat_id": {"$gt": chat}}]}
         order = [("chat_id", ASCENDING), ("user_id", ASCENDING)]
-        return [_to_member(document) for document in await fetch(self._members, query, sort=order, limit=limit)]
+        return [to_member(document) for document in await fetch(self._members, query, sort=order, limit=limit)]
 
     @translate
     async def correct(self, was: Member, now: Member) -> bool:
         """See `ChatStore.correct`: one conditional update."""
-        query: Document = {"_id": _key(was.chat, was.user), **_watermarks_of(was)}
+        query: Document = {"_id": key_of(was.chat, was.user), **_watermarks_of(was)}
         query["hides_seen"] = True if was.hides_seen else {"$ne": True}
         change = {"$set": {**_watermarks_of(now), "hides_seen": now.hides_seen}}
         return bool((await self._members.update_one(query, change)).matched_count)
@@ -283,7 +286,7 @@ class MongoChats:
         alike: defaultdict[tuple[str, int, int, int], list[str]] = defaultdict(list)
         for move in moves:
             delivered = max(move.delivered_seq, move.seen_seq)
-            alike[move.chat, delivered, move.seen_seq, move.seen_n].append(_key(move.chat, move.user))
+            alike[move.chat, delivered, move.seen_seq, move.seen_n].append(key_of(move.chat, move.user))
         changes = []
         for (_, delivered, seen, n), keys in alike.items():
             change = {"delivered_seq": delivered}
@@ -300,13 +303,14 @@ def _update(collection: Collection, query: Document, change: Document) -> Change
     return update
 
 
-def _key(chat: str, user: str) -> str:
+def key_of(chat: str, user: str) -> str:
+    """The `_id` of a membership."""
     return f"{chat}/{user}"
 
 
 def renewal(member: Member) -> Document:
     """The update that brings back one who left: everything anew but the watermarks."""
-    document = _from_member(member)
+    document = from_member(member)
     renewed: Document = {name: document[name] for name in ("role", "joined_at", "joined_seq")}
     renewed["hides_seen"] = member.hides_seen
     renewed |= {name: document[name] for name in OWN_FIELDS if name in document}
@@ -348,9 +352,10 @@ def to_chat(document: Document) -> Chat:
     )
 
 
-def _from_member(member: Member) -> Document:
+def from_member(member: Member) -> Document:
+    """The document of a membership."""
     document: Document = {
-        "_id": _key(member.chat, member.user),
+        "_id": key_of(member.chat, member.user),
         "chat_id": member.chat,
         "user_id": member.user,
         "role": member.role.value,
@@ -369,10 +374,13 @@ def _from_member(member: Member) -> Document:
     for name in ("pinned_at", "archived_at", "removed_by"):
         if (value := getattr(member, name)) is not None:
             document[name] = value
+    if member.cleared_seq:
+        document["cleared_seq"] = member.cleared_seq
     return document
 
 
-def _to_member(document: Document) -> Member:
+def to_member(document: Document) -> Member:
+    """The membership of a document."""
     return Member(
         chat=document["chat_id"],
         user=document["user_id"],
@@ -388,4 +396,5 @@ def _to_member(document: Document) -> Member:
         pinned_at=document.get("pinned_at"),
         archived_at=document.get("archived_at"),
         removed_by=document.get("removed_by"),
+        cleared_seq=int(document.get("cleared_seq", 0)),
     )

@@ -11,12 +11,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import DuplicateKeyError
 
 from adapters.mongo import invitations, notices
-from adapters.mongo.chats import _A_DEVICE as A_DEVICE
-from adapters.mongo.chats import _PRESENT as PRESENT
-from adapters.mongo.chats import CHATS, MEMBERS, renewal
-from adapters.mongo.chats import _from_member as from_member
-from adapters.mongo.chats import _key as key_of
-from adapters.mongo.chats import _to_member as to_member
+from adapters.mongo.chats import A_DEVICE, CHATS, MEMBERS, PRESENT, from_member, key_of, renewal, to_member
 from adapters.mongo.client import Database, Document, fetch, translate
 from adapters.mongo.transactions import transact
 from adapters.mongo.users import USERS

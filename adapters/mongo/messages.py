@@ -29,10 +29,12 @@
 | `push`, partial: where it exists | the sweep for marks that were left |
 | `expires_at`, partial: where it exists | the sweep for what has expired |
 | `(chat_id, pinned_at)`, partial: where `pinned_at` exists | what is pinned |
+| `(chat_id, target, seq)`, partial: where `target` exists | reactions to a message |
+| `(chat_id, reply_to, seq)`, partial: where `reply_to` exists | answers to a message |
 
 Not a TTL index on `expires_at`: deleting a document would open a hole in `seq` (a client would heal a gap that nobody can fill), and
-deleting the newest one would give its `seq` away a second time. Not `(chat_id, created_at)` either, until a query needs it:
-measured, it takes 12 to 18 % of the insert rate.
+deleting the newest one would give its `seq` away a second time. Not `(chat_id, created_at)` either:
+measured, it takes 12 to 18 % of the insert rate. Times rise with `seq`, so history by time looks for a `seq` (`api/messages/moments.py`).
 """
 
 from __future__ import annotations
@@ -49,6 +51,7 @@ from pymongo.errors import BulkWriteError
 
 from adapters.mongo.client import DUPLICATE_KEY, Database, Document, fetch, translate
 from adapters.mongo.event_documents import to_body, to_document, to_event
+from adapters.mongo.message_reads import MongoReads
 from adapters.storable import MAX_INT, unstorable
 from chat.envelopes import Body, Event
 from chat.errors import BadInput, Unavailable
@@ -63,6 +66,14 @@ INDEXES = [
     IndexModel(
         [("chat_id", ASCENDING), ("pinned_at", DESCENDING), ("seq", DESCENDING)],
         partialFilterExpression={"pinned_at": {"$exists": True}},
+    ),
+    IndexModel(
+        [("chat_id", ASCENDING), ("target", ASCENDING), ("seq", ASCENDING)],
+        partialFilterExpression={"target": {"$exists": True}},
+    ),
+    IndexModel(
+        [("chat_id", ASCENDING), ("reply_to", ASCENDING), ("seq", ASCENDING)],
+        partialFilterExpression={"reply_to": {"$exists": True}},
     ),
 ]
 
@@ -81,11 +92,12 @@ _STORED = Inserted(stored=True)
 _SEQ_TAKEN = Inserted(stored=False, seq_taken=True)
 
 
-class MongoMessages:
+class MongoMessages(MongoReads):
     """`MessageStore` on the collection above."""
 
     def __init__(self, db: Database) -> None:
         self._messages = db[COLLECTION]
+        super().__init__(self._messages)
 
     @translate
     async def insert(self, events: Sequence[Event], *, push: frozenset[str] = frozenset()) -> list[Inserted]:

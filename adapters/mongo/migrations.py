@@ -23,6 +23,7 @@ from adapters.mongo import (
     chats,
     contacts,
     grants,
+    idempotency,
     invitations,
     messages,
     push_tokens,
@@ -99,9 +100,19 @@ async def _administration(db: Database) -> None:
     await db[broadcasts.COLLECTION].create_indexes(broadcasts.INDEXES)
 
 
+async def _answers(db: Database) -> None:
+    await db[messages.COLLECTION].create_indexes(messages.INDEXES)
+
+
+async def _idempotency(db: Database) -> None:
+    await db[idempotency.COLLECTION].create_indexes(idempotency.INDEXES)
+
+
 MIGRATIONS = (
     Migration(1, "first indexes", _first_indexes),
     Migration(2, "pinned messages", _pins),
     Migration(3, "contacts, blocks, invitations, heirs", _people),
     Migration(4, "administration", _administration),
+    Migration(5, "reactions and answers", _answers),
+    Migration(6, "idempotency keys", _idempotency),
 )

@@ -6,6 +6,7 @@
 | `presence:brokers` | set: names of brokers that have a table; the dead are taken out when it is read | for ever, one entry per broker |
 | `pabal:invalidate` | channel: `chat.envelopes.Invalidation` as JSON | while listeners are connected |
 | `rate:{key}` | hash: `tokens` (float), `at` (server time, seconds): a token bucket | until the bucket would be full |
+| `recent:{chat}` | string: the newest stored events as JSON, dense and rising (`chat.folding` tells why a copy of any age is of use) | 1 day |
 | `push:{message id}:lease` | string: who pushes the event now, or `wait` until the time that the provider named | the lease |
 | `push:{message id}:sent` | set: hashes of the push tokens that have taken the event | 1 day |
 | `push:{message id}:swept` | string: the sweeper has sent the event off again | as long as a job may take |
@@ -22,6 +23,7 @@ from adapters.valkey.invalidations import ValkeyInvalidations
 from adapters.valkey.presence import ValkeyPresence
 from adapters.valkey.push_progress import ValkeyPushProgress
 from adapters.valkey.ratelimit import ValkeyRateLimiter
+from adapters.valkey.recents import ValkeyRecents
 
 __all__ = [
     "Valkey",
@@ -29,6 +31,7 @@ __all__ = [
     "ValkeyPresence",
     "ValkeyPushProgress",
     "ValkeyRateLimiter",
+    "ValkeyRecents",
     "connect",
     "healthy",
 ]

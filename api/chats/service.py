@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from api import creation
 from api.access import present_member, unknown_chat
 from api.chats.schemas import Arrangement, ChatPage, ChatsQuery, ChatView, NewChat
 from api.clock import now
@@ -59,7 +60,8 @@ class ChatService:
         chat, members = _draft(wish, caller.id, others)
         for member in members:
             member.hides_seen = member.user in hiding
-        created = await self.chats.create(chat, members)
+        # What an attempt that was killed has made is told of again: whether it was told then nobody knows.
+        created = await self.chats.create(chat, members) or creation.resumed()
         if created:
             await self.announcer.changed(chat.id, [caller.id, *others])
             await self.announcer.invite(chat, others, by=caller.id)
@@ -166,7 +168,7 @@ def _draft(wish: NewChat, creator: str, others: Sequence[str]) -> tuple[Chat, li
     kind = ChatKind(wish.kind)
     direct = kind is ChatKind.DIRECT
     chat = Chat(
-        id=direct_chat_id(creator, others[0]) if direct else new_chat_id(),
+        id=direct_chat_id(creator, others[0]) if direct else new_chat_id(creation.chosen("chat", 16)),
         kind=kind,
         created_at=moment,
         created_by=creator,
@@ -209,7 +211,7 @@ def _view(member: Member, chat: Chat, head: Head, last: Event | None, pair: Sequ
         delivered_seq=max(member.delivered_seq, seen.seq),
         seen_seq=seen.seq,
         unread=unread(last_n=head.n, seen_n=seen.n),
-        last_message=None if last is None else views.seen_by(last, member.user),
+        last_message=None if last is None or last.seq <= member.cleared_seq else views.seen_by(last, member.user),
         muted_until=member.muted_until if member.muted_until is not None and member.muted_until > now() else None,
         pinned=member.pinned_at is not None,
         archived=member.archived_at is not None,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
-import secrets
 from dataclasses import dataclass
 
-from adapters.secret_files import new_secret
+from api import creation
 from api.clock import now
 from api.devices.schemas import DeviceCredentials, DeviceList, DeviceView, NewDevice
 from chat.errors import Conflict, InvalidId
@@ -29,12 +29,12 @@ class DeviceService:
             InvalidId: the id has the wrong shape.
             Conflict: `id_taken`, `too_many_devices`.
         """
-        id_ = wish.id if wish.id is not None else DEVICE_PREFIX + secrets.token_hex(8)
+        id_ = wish.id if wish.id is not None else DEVICE_PREFIX + creation.chosen("device", 8).hex()
         if not is_principal(id_) or not is_device(id_) or id_ == DEVICE_PREFIX:
             raise InvalidId(f"a device id is '{DEVICE_PREFIX}' and up to 60 of a-z, 0-9, '.', '_' and '-'")
         if len(await self.devices.owned_by(caller.id)) >= self.max_devices:
             raise Conflict(f"a user has at most {self.max_devices} devices", code="too_many_devices")
-        secret = new_secret()
+        secret = base64.urlsafe_b64encode(creation.chosen("device secret", 32)).rstrip(b"=").decode()
         device = Device(
             id=id_,
             owner=caller.id,
@@ -42,9 +42,14 @@ class DeviceService:
             secret_hash=hashlib.sha256(secret.encode()).hexdigest(),
             created_at=now(),
         )
-        if not await self.devices.add(device):
+        if not await self.devices.add(device) and not await self._made_before(device):
             raise Conflict("this device id is taken", code="id_taken")
         return DeviceCredentials(id=id_, name=device.name, created_at=device.created_at, secret=secret)
+
+    async def _made_before(self, device: Device) -> bool:
+        """Whether an attempt that was killed has registered it: only that one had this secret."""
+        found = await self.devices.get(device.id) if creation.resumed() else None
+        return found is not None and (found.owner, found.secret_hash) == (device.owner, device.secret_hash)
 
     async def owned(self, *, caller: Principal) -> DeviceList:
         """The caller's devices."""

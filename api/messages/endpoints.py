@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api.answers import answer, returns
 from api.deps import Caller, PartsDep
 from api.errors import problems
-from api.messages.schemas import HistoryPage, HistoryQuery, Pins
+from api.etags import answer_once
+from api.messages.audience import Progresses
+from api.messages.schemas import (
+    Cleared,
+    ClearedUpTo,
+    HistoryItem,
+    HistoryPage,
+    HistoryQuery,
+    MessageReceipts,
+    Pins,
+    RepliesQuery,
+)
 from api.messages.service import MessageService
 from chat.envelopes import Event
 
@@ -23,11 +34,16 @@ _SEND_BODY = {
 }
 
 
-def _service(parts: PartsDep) -> MessageService:
+UNCHANGED: dict[int | str, dict[str, Any]] = {304: {"description": "As it was: the ETag of If-None-Match"}}
+
+
+async def _service(parts: PartsDep) -> MessageService:
     return MessageService(
         messages=parts.stores.messages,
         chats=parts.stores.chats,
-        receipts=parts.stores.receipts,
+        progresses=Progresses(parts.stores.chats, parts.stores.receipts, named=parts.settings.api_receipts_named),
+        recents=parts.recents,
+        openings=parts.stores.openings,
         link=parts.link,
         max_send_bytes=parts.settings.api_max_send_bytes,
         send_timeout=parts.settings.api_send_timeout,
@@ -40,21 +56,89 @@ Service = Annotated[MessageService, Depends(_service)]
 @router.get(
     "/v1/chats/{chat}/messages",
     summary="History",
-    responses={**returns(HistoryPage, "Events by seq"), **problems(401, 404)},
+    responses={**returns(HistoryPage, "Events by seq"), **UNCHANGED, **problems(401, 404)},
 )
-async def history(chat: str, query: Annotated[HistoryQuery, Query()], caller: Caller, service: Service) -> Response:
-    """Events always rise in `seq`; without `after` and `before` it is the newest page. Code: `unknown_chat`."""
-    return answer(await service.history(chat, query, caller=caller))
+async def history(
+    chat: str, request: Request, query: Annotated[HistoryQuery, Query()], caller: Caller, service: Service
+) -> Response:
+    """Events always rise in `seq`; where no place is named it is the newest page. Messages are shown as edits and deletions have left them, with
+    their reactions. Codes: `unknown_chat`, `unknown_message`, `invalid_id`.
+    """
+    return answer_once(request, await service.history(chat, query, caller=caller))
+
+
+@router.get(
+    "/v1/chats/{chat}/messages/{message}",
+    summary="One message",
+    responses={**returns(HistoryItem, "As in history"), **UNCHANGED, **problems(401, 404)},
+)
+async def message(chat: str, message: str, request: Request, caller: Caller, service: Service) -> Response:
+    """Codes: `unknown_chat`, `unknown_message`, `invalid_id`."""
+    return answer_once(request, await service.one(chat, message, caller=caller))
+
+
+@router.delete(
+    "/v1/chats/{chat}/messages/{message}",
+    status_code=204,
+    summary="Delete a message for everyone, or for me",
+    responses=problems(401, 403, 404),
+)
+async def take_away(
+    chat: str,
+    message: str,
+    caller: Caller,
+    service: Service,
+    scope: Annotated[Literal["everyone", "me"], Query(alias="for")] = "everyone",
+) -> None:
+    """The same as sending `delete` or `hide`. Codes: `unknown_chat`, `unknown_target`, `not_yours`, `too_old`, `read_only`, `invalid_id`."""
+    await service.take_away(chat, message, everyone=scope == "everyone", caller=caller)
+
+
+@router.get(
+    "/v1/chats/{chat}/messages/{message}/replies",
+    summary="A thread: the messages that answer one",
+    responses={**returns(HistoryPage, "By seq; `prev` is null"), **UNCHANGED, **problems(401, 404)},
+)
+async def replies(
+    chat: str,
+    message: str,
+    request: Request,
+    query: Annotated[RepliesQuery, Query()],
+    caller: Caller,
+    service: Service,
+) -> Response:
+    """The oldest first. Codes: `unknown_chat`, `unknown_message`, `invalid_id`."""
+    return answer_once(request, await service.replies(chat, message, query, caller=caller))
+
+
+@router.get(
+    "/v1/chats/{chat}/messages/{message}/receipts",
+    summary="Who has received and seen a message",
+    responses={**returns(MessageReceipts, "By name, or counted in large chats"), **UNCHANGED, **problems(401, 404)},
+)
+async def receipts(chat: str, message: str, request: Request, caller: Caller, service: Service) -> Response:
+    """Who hides what they have seen neither shows nor sees it. Codes: `unknown_chat`, `unknown_message`, `invalid_id`."""
+    return answer_once(request, await service.receipts(chat, message, caller=caller))
+
+
+@router.put(
+    "/v1/chats/{chat}/cleared",
+    summary="Clear a chat for me",
+    responses={**returns(ClearedUpTo, "Nothing up to this seq is shown to me any more"), **problems(401, 404, 413)},
+)
+async def clear(chat: str, wish: Cleared, caller: Caller, service: Service) -> Response:
+    """For everybody else all stays as it is. It can't be taken back. Code: `unknown_chat`."""
+    return answer(await service.clear(chat, wish.seq, caller=caller))
 
 
 @router.get(
     "/v1/chats/{chat}/pins",
     summary="Pinned messages",
-    responses={**returns(Pins, "The last pinned first"), **problems(401, 404)},
+    responses={**returns(Pins, "The last pinned first"), **UNCHANGED, **problems(401, 404)},
 )
-async def pins(chat: str, caller: Caller, service: Service) -> Response:
+async def pins(chat: str, request: Request, caller: Caller, service: Service) -> Response:
     """At most 100; older pins stay pinned and show in history. Code: `unknown_chat`."""
-    return answer(await service.pins(chat, caller=caller))
+    return answer_once(request, await service.pins(chat, caller=caller))
 
 
 @router.post(

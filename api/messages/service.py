@@ -1,4 +1,4 @@
-"""History with the status of each message, and sending over REST."""
+"""History with what became of each message, and sending over REST."""
 
 from __future__ import annotations
 
@@ -6,15 +6,28 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from api.access import present_member
+from api.access import present_member, unknown_chat
+from api.messages.audience import Membership, Progresses
+from api.messages.reading import Copies, Reader, Slice
 from api.messages.refusals import refusal
-from api.messages.schemas import HistoryPage, HistoryQuery, Pins, item
-from chat import permissions, privacy, topics, views
-from chat.envelopes import Event, read_send
+from api.messages.schemas import (
+    MAX_SEQ,
+    ClearedUpTo,
+    HistoryItem,
+    HistoryPage,
+    HistoryQuery,
+    MessageReceipts,
+    Pins,
+    RepliesQuery,
+    item,
+)
+from chat import folding, permissions, topics, views
+from chat.envelopes import Event, Send, encode, read_send
 from chat.errors import Conflict, Forbidden, Unavailable
+from chat.history import RECENT, OpeningStore, Recents
+from chat.ids import is_chat_id, new_message_id
 from chat.models import Principal, Receipt
-from chat.ports import ChatStore, Link, MessageStore, ReceiptStore
-from chat.status import Audience, Status, progress
+from chat.ports import ChatStore, Link, MessageStore
 
 MAX_PINS = 100
 """Shown at once."""
@@ -30,7 +43,9 @@ class MessageService:
 
     messages: MessageStore
     chats: ChatStore
-    receipts: ReceiptStore
+    progresses: Progresses
+    recents: Recents
+    openings: OpeningStore
     link: Link
     max_send_bytes: int
     send_timeout: float
@@ -39,19 +54,76 @@ class MessageService:
         """One page of events, in order of `seq`.
 
         Raises:
+            NotFound: `unknown_chat`, `unknown_message`.
+        """
+        if query.newest and query.limit <= RECENT and is_chat_id(chat):
+            return await self._recent(chat, query, caller)
+        if not is_chat_id(chat):
+            raise unknown_chat()
+        opening = await self.openings.opening(chat, members=self.progresses.named + 1, first=MAX_SEQ)
+        membership = await self.progresses.among(opening.members, chat, caller)
+        page = await self._reader(membership, opening.newest).page(chat, query)
+        return await self._page(chat, page, membership)
+
+    async def one(self, chat: str, message: str, *, caller: Principal) -> HistoryItem:
+        """One event, as history shows it.
+
+        Raises:
+            NotFound: `unknown_chat`, `unknown_message`.
+            InvalidId: the id is none.
+        """
+        membership = await self.progresses.membership(chat, caller)
+        event = await self._reader(membership).one(chat, message)
+        return (await self._items(chat, [event], membership))[0]
+
+    async def replies(self, chat: str, message: str, query: RepliesQuery, *, caller: Principal) -> HistoryPage:
+        """The messages that answer one, in order of `seq`.
+
+        Raises:
+            NotFound: `unknown_chat`, `unknown_message`.
+            InvalidId: the id is none.
+        """
+        membership = await self.progresses.membership(chat, caller)
+        root = await self._reader(membership).one(chat, message)
+        after = max(query.after, membership.me.cleared_seq)
+        found = await self.messages.replies(chat, root.id, caller.id, above=after, limit=query.limit + 1)
+        events = found[: query.limit]
+        items = await self._items(chat, events, membership)
+        return HistoryPage(items=items, next=events[-1].seq if len(found) > query.limit else None, prev=None)
+
+    async def receipts(self, chat: str, message: str, *, caller: Principal) -> MessageReceipts:
+        """Who has received and seen a message.
+
+        Raises:
+            NotFound: `unknown_chat`, `unknown_message`.
+            InvalidId: the id is none.
+        """
+        membership = await self.progresses.membership(chat, caller)
+        event = await self._reader(membership).one(chat, message)
+        return await self.progresses.readers(event, membership)
+
+    async def clear(self, chat: str, seq: int, *, caller: Principal) -> ClearedUpTo:
+        """Show the caller nothing any more of what is stored up to `seq`.
+
+        Raises:
             NotFound: `unknown_chat`.
         """
-        await present_member(self.chats, chat, caller)
-        events, head, members = await asyncio.gather(
-            self._events(chat, query), self.messages.head(chat), self.chats.members(chat)
-        )
-        audience = Audience(privacy.shown_to(caller.id, members))
-        states = progress(events, audience, await self._moves(chat, events, audience))
-        return HistoryPage(
-            items=[item(views.seen_by(event, caller.id), state) for event, state in zip(events, states, strict=True)],
-            next=events[-1].seq if events and events[-1].seq < head.seq else None,
-            prev=events[0].seq if events and events[0].seq > 1 else None,
-        )
+        member = await present_member(self.chats, chat, caller)
+        upto = min(seq, (await self.messages.head(chat)).seq)
+        await self.chats.clear(chat, caller.id, upto)
+        return ClearedUpTo(max(upto, member.cleared_seq))
+
+    async def take_away(self, chat: str, message: str, *, everyone: bool, caller: Principal) -> None:
+        """Delete a message for everyone, or hide it from the caller; again is as once.
+
+        Raises:
+            NotFound: `unknown_chat`, `unknown_target`.
+            Forbidden: `read_only`, `not_yours`.
+            BadInput: `too_old`.
+            Unavailable: it may or may not have been done; doing it again is safe.
+        """
+        wish = Send(id=new_message_id(), type="delete" if everyone else "hide", target=message)
+        await self.send(chat, encode(wish), caller=caller)
 
     async def pins(self, chat: str, *, caller: Principal) -> Pins:
         """What is pinned in a chat.
@@ -59,9 +131,9 @@ class MessageService:
         Raises:
             NotFound: `unknown_chat`.
         """
-        await present_member(self.chats, chat, caller)
+        member = await present_member(self.chats, chat, caller)
         found = await self.messages.pinned(chat, MAX_PINS)
-        return Pins(items=[views.seen_by(event, caller.id) for event in found])
+        return Pins(items=[views.seen_by(event, caller.id) for event in found if event.seq > member.cleared_seq])
 
     async def send(self, chat: str, payload: bytes, *, caller: Principal) -> tuple[Event, bool]:
         """Hand a message to the bridge and wait until it is stored (P1).
@@ -107,13 +179,66 @@ class MessageService:
         if refused is not None:
             raise refused
 
-    async def _events(self, chat: str, query: HistoryQuery) -> list[Event]:
-        if query.after is None:
-            return await self.messages.before(chat, query.before, query.limit)
-        events = await self.messages.after(chat, query.after, query.limit)
-        return [event for event in events if query.before is None or event.seq < query.before]
+    async def _recent(self, chat: str, query: HistoryQuery, caller: Principal) -> HistoryPage:
+        """The newest page: if the copy of it is exact, one question to the database tells so and brings everything else."""
+        copies = Copies(self.messages, self.recents)
+        copy = await copies.get(chat)
+        opening = await self.openings.opening(
+            chat, members=self.progresses.named + 1, first=copy[0].seq if copy else MAX_SEQ
+        )
+        membership = await self.progresses.among(opening.members, chat, caller)
+        suffix, exact = await copies.confirmed(chat, copy, opening.newest)
+        page = await self._reader(membership, opening.newest).newest(chat, query, suffix)
+        whole = exact and bool(page.events) and page.events[0].seq >= suffix[0].seq
+        return await self._page(chat, page, membership, moves=opening.receipts if whole else None)
 
-    async def _moves(self, chat: str, events: Sequence[Event], audience: Audience) -> list[Receipt]:
-        """The log rows that the times of these events need; none while nothing has been delivered."""
-        slots = [event.seq for event in events if audience.status(event) is not Status.SENT]
-        return await self.receipts.reached(chat, slots[0], slots[-1]) if slots else []
+    async def _page(
+        self, chat: str, page: Slice, membership: Membership, *, moves: Sequence[Receipt] | None = None
+    ) -> HistoryPage:
+        items = await self._items(chat, page.events, membership, suffix=page.suffix, moves=moves)
+        return HistoryPage(items=items, next=page.next, prev=page.prev)
+
+    def _reader(self, membership: Membership, newest: Event | None = None) -> Reader:
+        me, last = membership.me, newest.seq if newest is not None else 0
+        return Reader(self.messages, viewer=me.user, floor=me.cleared_seq, last=last)
+
+    async def _items(
+        self,
+        chat: str,
+        events: Sequence[Event],
+        membership: Membership,
+        *,
+        suffix: Sequence[Event] | None = None,
+        moves: Sequence[Receipt] | None = None,
+    ) -> list[HistoryItem]:
+        """The events as the caller sees them, with what became of them and what came back to them.
+
+        Args:
+            suffix: the chat from the first of them on, where it is at hand: then nobody else has to be asked what came back.
+            moves: the receipts from the first of them on, where they are at hand.
+        """
+        viewer = membership.me.user
+        if suffix is None:
+            messages = [event.id for event in events if event.type == "message"]
+            states, echoes = await asyncio.gather(
+                self.progresses.of(chat, events, membership), self.messages.echoes(chat, messages, viewer)
+            )
+        else:
+            states = await self.progresses.of(chat, events, membership, moves=moves)
+            echoes = folding.echoes(suffix, viewer)
+        seen = [views.seen_by(event, viewer) for event in events]
+        await self._conceal(seen, events, viewer)
+        return [item(event, state, echoes) for event, state in zip(seen, states, strict=True)]
+
+    async def _conceal(self, seen: Sequence[Event], stored: Sequence[Event], viewer: str) -> None:
+        """An edit holds the words of its message: where that is deleted or hidden, they are not shown here either."""
+        edits = [event for event in seen if event.type == "edit" and event.target is not None]
+        if not edits:
+            return
+        targets = {event.id: event for event in stored if event.type == "message"}
+        elsewhere = {edit.target for edit in edits if edit.target} - targets.keys()
+        targets |= await self.messages.by_ids(sorted(elsewhere)) if elsewhere else {}
+        for edit in edits:
+            target = targets.get(edit.target or "")
+            if target is not None:
+                folding.conceal(edit, target, viewer)

@@ -15,7 +15,7 @@ from api.sync.service import SyncService
 router = APIRouter(tags=["sync"])
 
 
-def _service(parts: PartsDep) -> SyncService:
+async def _service(parts: PartsDep) -> SyncService:
     return SyncService(chats=parts.stores.chats, messages=parts.stores.messages)
 
 

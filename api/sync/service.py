@@ -55,7 +55,10 @@ class SyncService:
         if cursor < head.seq and limit == 0:
             return SyncPage(chat=chat, events=[], next=cursor, limited=True, last=head.seq)
         events = await self.messages.after(chat, cursor, limit) if cursor < head.seq else []
-        return sync.page(chat, cursor, [views.seen_by(event, user) for event in events], head, limit=limit)
+        row = await self.chats.member(chat, user) if events else None
+        floor = row.cleared_seq if row is not None else 0
+        shown = [views.without_words(event) if event.seq <= floor else views.seen_by(event, user) for event in events]
+        return sync.page(chat, cursor, shown, head, limit=limit)
 
 
 def _read(cursors: Sequence[str]) -> dict[str, int]:

@@ -64,6 +64,7 @@ def _fixed(**body: Any) -> Body:
     return lambda: body
 
 
+_MESSAGE = "/v1/chats/{chat}/messages/{message}"
 _LETTER = "/v1/admin/dead-letters/{letter}"
 _ADMIN = Who.ADMINISTRATOR
 _WHY = {"reason": "욕설 신고 3건"}
@@ -113,6 +114,11 @@ RULES: dict[tuple[str, str], Rule] = {
     ("get", "/v1/chats/{chat}/requests"): Rule(Who.MANAGER),
     ("put", "/v1/chats/{chat}/requests/{user}"): Rule(Who.MANAGER),
     ("delete", "/v1/chats/{chat}/requests/{user}"): Rule(Who.MANAGER),
+    ("get", _MESSAGE): Rule(Who.READER),
+    ("delete", _MESSAGE): Rule(Who.MEMBER),
+    ("get", _MESSAGE + "/replies"): Rule(Who.READER),
+    ("get", _MESSAGE + "/receipts"): Rule(Who.READER),
+    ("put", "/v1/chats/{chat}/cleared"): Rule(Who.READER, _fixed(seq=1)),
     ("get", "/v1/admin/dead-letters"): Rule(Who.ADMINISTRATOR),
     ("get", _LETTER): Rule(Who.ADMINISTRATOR),
     ("delete", _LETTER): Rule(Who.ADMINISTRATOR),

@@ -28,13 +28,13 @@ OWN_ROUTES = list(routes(who={Who.SIGNED_IN}))
 
 
 def alike(*answers: httpx.Response) -> None:
-    """The same but for what the caller said (the path), the request's id and the length of the two."""
+    """The same but for what the caller said (the path), the request's ids, how often they asked, and the length of the two."""
     told = []
     for answer in answers:
         body = answer.json() if answer.content else None
         if isinstance(body, dict):
             body.pop("instance", None)
-        kept = {"x-request-id", "content-length", "date"}
+        kept = {"x-request-id", "traceparent", "ratelimit", "content-length", "date"}
         told.append((answer.status_code, {k: v for k, v in answer.headers.items() if k not in kept}, body))
     assert all(one == told[0] for one in told), told
 

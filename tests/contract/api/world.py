@@ -28,6 +28,7 @@ MISSING = {
     "link": "inv-" + "0" * 16,
 }
 MISSING |= {"device": "dev-nobody", "client": "nobody:phone", "message": "x", "broadcast": "x"}
+MISSING["message"] = "01890a5d-ac96-774b-bcce-b302099a8057"
 """Ids that nobody has. A new kind of path parameter needs an entry here and in `World.ids`."""
 
 OUTSIDE = ("stranger", "left", "root")
@@ -91,5 +92,7 @@ async def running_world(tmp_path: Path, stores: Stores) -> AsyncIterator[World]:
         await stores.dead_letters.add(letter)
         link = (await users["owner"].post(f"/v1/chats/{chat}/invitations", {})).json()["id"]
         ids = {"chat": chat, "user": "target", "token": "owner:token", "letter": "letter-1", "link": link}
-        ids |= {"device": "dev-1", "client": "target", "message": new_message_id(), "broadcast": new_message_id()}
+        ids |= {"device": "dev-1", "client": "target", "broadcast": new_message_id()}
+        (said,) = await stores.messages.before(chat, None, 1)
+        ids["message"] = said.id
         yield World(api, users, ids)

@@ -1,0 +1,23 @@
+"""`Recents` in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from adapters.memory.records import copied
+from chat.events import Event
+
+
+class MemoryRecents:
+    """Copies by chat."""
+
+    def __init__(self) -> None:
+        self._copies: dict[str, list[Event]] = {}
+
+    async def get(self, chat: str) -> list[Event]:
+        """See `Recents.get`."""
+        return [copied(event) for event in self._copies.get(chat, [])]
+
+    async def put(self, chat: str, events: Sequence[Event]) -> None:
+        """See `Recents.put`."""
+        self._copies[chat] = [copied(event) for event in events]

@@ -1,0 +1,105 @@
+"""What was measured of the API: medians over rounds, as Markdown and as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from bench.api.cases import Case
+from bench.report import DISTURBED, NOTHING, machine
+
+PARTS = ("api", "mongod", "valkey", "broker", "bridge")
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One measurement. Times are seconds from the moment that a request was due, `cpu` and `load` are cores.
+
+    Attributes:
+        size: bytes of one answer with its head.
+        cpu: of each process of the stack.
+        load: of the load generator.
+        others: of everything else on the machine.
+    """
+
+    rate: float
+    p50: float
+    p99: float
+    most: float
+    size: float
+    cpu: dict[str, float]
+    load: float
+    others: float
+
+
+@dataclass(slots=True)
+class Report:
+    """All measurements: per case one per round that went well, and what failed."""
+
+    cases: Mapping[str, Case]
+    results: dict[str, list[Result]] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything that was measured."""
+        return {
+            "at": self.at.isoformat(timespec="seconds"),
+            "machine": machine(),
+            "failures": self.failures,
+            "results": {name: [dataclasses.asdict(one) for one in rounds] for name, rounds in self.results.items()},
+        }
+
+
+def markdown(report: Report) -> str:
+    """A table with a row per case."""
+    rounds = max(map(len, report.results.values()), default=0)
+    lines = [f"{report.at:%Y-%m-%d}, {machine()}; {rounds} round(s), medians.", ""]
+    others = [one.others for results in report.results.values() for one in results]
+    if others:
+        median = statistics.median(others)
+        lines.append(f"- Everything else on the machine took {median:.2f} cores (median), {max(others):.2f} at most.")
+        if median > DISTURBED:
+            lines.append("- **The machine was busy: times are upper bounds.**")
+    lines += [*(f"- Failed: {failure}." for failure in report.failures), ""]
+    heads = (
+        "",
+        "requests/s",
+        "p50, p99 ms",
+        "budget p99, ms",
+        "KiB",
+        *(f"{part}, ms" for part in PARTS),
+        "load, cores",
+    )
+    lines += [f"| {' | '.join(heads)} |", "|---|" + "---:|" * (len(heads) - 1)]
+    lines += [_row(report.cases[name], results) for name, results in report.results.items()]
+    lines += ["", "The columns with names of processes: CPU per request."]
+    return "\n".join(lines)
+
+
+def _row(case: Case, results: Sequence[Result]) -> str:
+    def median(figure: Callable[[Result], float]) -> float:
+        return statistics.median(map(figure, results))
+
+    def part(name: str) -> float:
+        return median(lambda one: sum(cpu for key, cpu in one.cpu.items() if key.startswith(name)) / one.rate)
+
+    names = [NAMES.get(name, name) for name in PARTS]
+    cells = (
+        case.title,
+        f"{median(lambda one: one.rate):,.0f}",
+        f"{median(lambda one: one.p50) * 1e3:,.1f}, {median(lambda one: one.p99) * 1e3:,.1f}",
+        f"{case.budget:g}" if case.budget else NOTHING,
+        f"{median(lambda one: one.size) / 1024:,.1f}",
+        *(f"{part(name) * 1e3:,.2f}" for name in names),
+        f"{median(lambda one: one.load):.2f}",
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+NAMES = {"mongod": "mongo"}
+"""Processes that the stack calls otherwise; there may be several of one kind."""
