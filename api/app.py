@@ -37,6 +37,7 @@ from api.members.endpoints import router as members
 from api.messages.endpoints import router as messages
 from api.middleware import BodyLimit, RequestContext, RequestMetrics
 from api.push_tokens.endpoints import router as push_tokens
+from api.sessions.endpoints import router as sessions
 from api.settings import Settings
 from api.sync.endpoints import router as sync
 from api.users.endpoints import router as users
@@ -47,6 +48,7 @@ PRINCIPAL = "svc-api"
 
 ROUTERS: tuple[APIRouter, ...] = (
     auth,
+    sessions,
     me,
     users,
     chats,

@@ -20,6 +20,7 @@ from chat.models import Principal
 from chat.ports import Invalidations, Link
 
 TOKEN_PATH = "/v1/auth/token"  # noqa: S105 - a path
+REVOKE_PATH = "/v1/auth/revoke"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@
 | `code` | stable; programs decide by it |
 | `instance` | the path that was asked |
 | `errors` | only with `invalid_request`: the fields that are wrong, as `{"field", "message", "type"}` |
+| `error`, `error_description` | only at the OAuth2 routes: what RFC 6749 §5.2 asks for |
 
 What is not ours to show (an unexpected exception) is logged and answered as `internal` without a word of it.
 """
@@ -37,6 +38,12 @@ MAX_FIELD_ERRORS = 20
 """More wrong fields than that are not listed."""
 
 MAX_FIELD_NAME = 200
+
+OAUTH_PATHS = frozenset({"/v1/auth/token", "/v1/auth/revoke"})
+"""Where OAuth2 libraries look for `error`."""
+
+OAUTH_ERRORS = {"not_json": "invalid_request", "unavailable": "temporarily_unavailable", "internal": "server_error"}
+"""Codes of ours that OAuth2 has another word for; what is no code of OAuth2's stays as it is."""
 
 # Starlette's own refusals: status -> (code, detail).
 _HTTP = {
@@ -80,6 +87,8 @@ class Problem(BaseModel):
     code: str = Field(description="stable: programs decide by it")
     instance: str
     errors: list[FieldError] | None = Field(default=None, description="with code `invalid_request` only")
+    error: str | None = Field(default=None, description="at `/v1/auth/token` and `/v1/auth/revoke`: RFC 6749 §5.2")
+    error_description: str | None = Field(default=None, description="likewise")
 
 
 def problem(
@@ -102,6 +111,8 @@ def problem(
     }
     if errors is not None:
         body["errors"] = errors
+    if scope["path"] in OAUTH_PATHS:  # RFC 6749 §5.2, for OAuth2 libraries that know nothing of problem details
+        body |= {"error": OAUTH_ERRORS.get(code, code), "error_description": detail}
     # ASCII escapes: a field name in the request may hold a lone surrogate, which UTF-8 can't.
     return Response(json.dumps(body), status, headers=headers, media_type=MEDIA_TYPE)
 

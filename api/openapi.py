@@ -22,6 +22,7 @@ from api.devices.schemas import CREDENTIALS_EXAMPLE, DEVICES_EXAMPLE, DeviceCred
 from api.errors import Problem, problems_of_a_body
 from api.members.schemas import MEMBERS_EXAMPLE, MemberPage
 from api.messages.schemas import EVENT_EXAMPLE, HISTORY_EXAMPLE, PINS_EXAMPLE, SEND_EXAMPLE, HistoryPage, Pins
+from api.sessions.schemas import SESSIONS_EXAMPLE, SessionList
 from api.sync.schemas import RESET_EXAMPLE, SYNC_EXAMPLE, SYNC_PAGE_EXAMPLE, SyncAnswer
 from api.users.schemas import PROFILE_EXAMPLE, Profile
 from chat.envelopes import Event, Reset, Send, SyncPage
@@ -44,6 +45,7 @@ EXAMPLES: dict[type[msgspec.Struct], dict[str, Any]] = {
     Replayed: REPLAYED_EXAMPLE,
     Reset: RESET_EXAMPLE,
     Send: SEND_EXAMPLE,
+    SessionList: SESSIONS_EXAMPLE,
     SyncAnswer: SYNC_EXAMPLE,
     SyncPage: SYNC_PAGE_EXAMPLE,
     Tokens: TOKENS_EXAMPLE,

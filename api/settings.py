@@ -48,6 +48,8 @@ class Settings(BaseSettings):
     """Devices of one user."""
     api_max_push_tokens: int = Field(default=50, ge=1)
     """Push tokens of one user; the one that was used longest ago makes room."""
+    api_max_sessions: int = Field(default=100, ge=1)
+    """Sign-ins of one user; the one that was used longest ago makes room."""
     api_send_timeout: float = Field(default=10.0, gt=0)
     """Seconds that a REST send waits for the bridge."""
 

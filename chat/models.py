@@ -85,6 +85,10 @@ class Grant(msgspec.Struct):
         sid: the family's id, claim `sid` of its access tokens.
         current: SHA-256 of the refresh token that is valid now.
         previous: SHA-256 values of the spent ones (the newest `SPENT_TOKENS_KEPT`): showing one again revokes the family.
+        via: how they signed in: `password`, or `oidc:` and the provider's name.
+        client: what the program called itself (User-Agent), for people who look at their sign-ins.
+        address: from where it was last refreshed.
+        used_at: when it was made or last refreshed.
     """
 
     sid: str
@@ -94,6 +98,10 @@ class Grant(msgspec.Struct):
     expires_at: datetime
     previous: list[str] = []
     revoked_at: datetime | None = None
+    via: str = "password"
+    client: str = ""
+    address: str = ""
+    used_at: datetime | None = None
 
 
 class ChatKind(StrEnum):

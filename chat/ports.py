@@ -1,7 +1,7 @@
 """Ports: what our processes need from the outside, as Protocols. `adapters/` has two of each: the real one and its
 in-memory twin, and `tests/contract/` runs the same tests on both.
 
-The stores are here, the rest in `chat.services`; all of them can be imported from here.
+The stores are here, those of sign-ins and credentials in `chat.accounts`, the rest in `chat.services`; all of them can be imported from here.
 
 Every method that touches the outside may raise `chat.errors.Unavailable` (transient; nothing or all of it happened).
 """
@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from chat.accounts import GrantStore
 from chat.envelopes import Event
 from chat.models import (
     Chat,
     DeadLetter,
     Device,
-    Grant,
     Head,
     LetterEvent,
     Member,
@@ -332,30 +332,6 @@ class DeviceStore(Protocol):
 
     async def owned_by(self, owner: str) -> list[Device]:
         """The devices of one user."""
-        ...
-
-
-class GrantStore(Protocol):
-    """Sign-ins."""
-
-    async def add(self, grant: Grant) -> None:
-        """Store a new sign-in."""
-        ...
-
-    async def by_token(self, token_hash: str) -> Grant | None:
-        """The grant that has, or had, this refresh token (SHA-256, hex)."""
-        ...
-
-    async def rotate(self, sid: str, *, spent: str, fresh: str, expires_at: datetime) -> bool:
-        """Make `fresh` the valid token if `spent` is the valid one now and the grant is not revoked; else False."""
-        ...
-
-    async def revoke(self, sid: str, at: datetime) -> None:
-        """End a sign-in."""
-        ...
-
-    async def alive(self, sids: Sequence[str]) -> set[str]:
-        """Those that are neither revoked nor expired: the broker's sweep, in one query."""
         ...
 
 

@@ -70,4 +70,12 @@ async def _pins(db: Database) -> None:
     await db[messages.COLLECTION].create_indexes(messages.INDEXES)
 
 
-MIGRATIONS = (Migration(1, "first indexes", _first_indexes), Migration(2, "pinned messages", _pins))
+async def _sign_ins(db: Database) -> None:
+    await db[grants.COLLECTION].create_indexes(grants.INDEXES)
+
+
+MIGRATIONS = (
+    Migration(1, "first indexes", _first_indexes),
+    Migration(2, "pinned messages", _pins),
+    Migration(3, "sign-ins of a user", _sign_ins),
+)

@@ -4,30 +4,41 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Form, Response
+from fastapi import APIRouter, Depends, Form, Request, Response
 
+from adapters.tokens import TokenVerifier
 from api.answers import answer, returns
 from api.auth.schemas import Account, Registration, Tokens
 from api.auth.service import AuthService
-from api.deps import TOKEN_PATH, Address, PartsDep
+from api.deps import REVOKE_PATH, TOKEN_PATH, Address, PartsDep
 from api.errors import problems
+from api.sessions.endpoints import Sessions
+from api.sessions.service import Origin
 from chat.errors import BadInput
 
 router = APIRouter(tags=["auth"])
 
+MAX_CLIENT = 200
+"""Characters of a User-Agent that are kept."""
 
-def _service(parts: PartsDep) -> AuthService:
+
+def _service(parts: PartsDep, sessions: Sessions) -> AuthService:
     return AuthService(
         users=parts.stores.users,
-        grants=parts.stores.grants,
-        issuer=parts.issuer,
+        sessions=sessions,
+        verifier=TokenVerifier(parts.jwks),
         passwords=parts.passwords,
         limits=parts.limits,
-        invalidations=parts.invalidations,
     )
 
 
+def _origin(request: Request, address: Address) -> Origin:
+    client = "".join(c for c in request.headers.get("user-agent", "") if c.isprintable())
+    return Origin(address=address, client=client[:MAX_CLIENT])
+
+
 Service = Annotated[AuthService, Depends(_service)]
+From = Annotated[Origin, Depends(_origin)]
 
 
 @router.post(
@@ -48,7 +59,7 @@ async def register(wish: Registration, service: Service, address: Address) -> Re
 )
 async def token(
     service: Service,
-    address: Address,
+    origin: From,
     grant_type: Annotated[str, Form(description="`password` or `refresh_token`", examples=["password"])],
     username: Annotated[str | None, Form(description="with `password`: the handle", examples=["haneul"])] = None,
     password: Annotated[
@@ -62,9 +73,29 @@ async def token(
     sign-in ends with that), `unsupported_grant_type`, `rate_limited`.
     """
     if grant_type == "password" and username is not None and password is not None:
-        return answer(await service.sign_in(username, password, address=address))
+        return answer(await service.sign_in(username, password, origin=origin))
     if grant_type == "refresh_token" and refresh_token is not None:
-        return answer(await service.refresh(refresh_token, address=address))
+        return answer(await service.refresh(refresh_token, origin=origin))
     if grant_type in {"password", "refresh_token"}:
         raise BadInput("a parameter of this grant type is missing", code="invalid_request")
     raise BadInput("grant_type is 'password' or 'refresh_token'", code="unsupported_grant_type")
+
+
+@router.post(
+    REVOKE_PATH,
+    response_class=Response,
+    summary="End a sign-in by one of its tokens (RFC 7009)",
+    responses={200: {"description": "It has ended, or there was none"}, **problems(413)},
+)
+async def revoke(
+    service: Service,
+    address: Address,
+    token: Annotated[str, Form(description="a refresh or access token", json_schema_extra={"format": "password"})],
+    token_type_hint: Annotated[
+        str | None, Form(description="`refresh_token` or `access_token`; both are tried")
+    ] = None,
+) -> Response:
+    """The whole sign-in ends, with all of its tokens and MQTT connections. A token that is none gets the same answer."""
+    del token_type_hint  # a hint that is wrong must not matter (RFC 7009 §2.1)
+    await service.revoke(token, address=address)
+    return Response(status_code=200)

@@ -1,0 +1,47 @@
+"""Ports to the stores of sign-ins and credentials. `chat.ports` has them too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+
+from chat.models import Grant
+
+
+class GrantStore(Protocol):
+    """Sign-ins."""
+
+    async def add(self, grant: Grant) -> None:
+        """Store a new sign-in."""
+        ...
+
+    async def by_token(self, token_hash: str) -> Grant | None:
+        """The grant that has, or had, this refresh token (SHA-256, hex)."""
+        ...
+
+    async def get(self, sid: str) -> Grant | None:
+        """The grant of that id, also one that has ended."""
+        ...
+
+    async def rotate(
+        self, sid: str, *, spent: str, fresh: str, expires_at: datetime, at: datetime, address: str
+    ) -> bool:
+        """Make `fresh` the valid token if `spent` is the valid one now and the grant is not revoked; else False."""
+        ...
+
+    async def revoke(self, sid: str, at: datetime) -> None:
+        """End a sign-in."""
+        ...
+
+    async def revoke_all(self, user: str, at: datetime, *, keep: str | None = None) -> list[str]:
+        """End every sign-in of a user that lives, but for `keep`; their ids."""
+        ...
+
+    async def of_user(self, user: str, *, skip: int = 0, limit: int) -> list[Grant]:
+        """Sign-ins of a user that live, the last used first."""
+        ...
+
+    async def alive(self, sids: Sequence[str]) -> set[str]:
+        """Those that are neither revoked nor expired: the broker's sweep, in one query."""
+        ...
