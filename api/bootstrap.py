@@ -21,7 +21,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from adapters.mongo import open_stores
 from adapters.secret_files import new_secret, write_file
-from adapters.tokens import load_keys, new_key, write_jwks
+from adapters.signing_keys import load_keys, new_key, write_jwks
 from api.auth.passwords import MAX_LENGTH, MIN_LENGTH, Passwords
 from api.clock import now
 from api.settings import explain

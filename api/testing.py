@@ -14,8 +14,8 @@ from fastapi import FastAPI
 
 from adapters.memory.invalidations import MemoryInvalidations
 from adapters.memory.ratelimit import MemoryRateLimiter
+from adapters.signing_keys import new_key, write_jwks
 from adapters.stores import Stores
-from adapters.tokens import new_key, write_jwks
 from api.app import assemble, create_app
 from api.clock import now
 from api.deps import Parts
