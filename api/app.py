@@ -161,6 +161,7 @@ def assemble(
             MemoryRateLimiter(),
             handle=Rule(settings.login_handle_rate, settings.login_handle_burst),
             address=Rule(settings.login_address_rate, settings.login_address_burst),
+            lock=Rule(1 / settings.login_lock_seconds, settings.login_lock_after),
         ),
         invalidations=invalidations,
         link=link,

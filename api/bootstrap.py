@@ -22,7 +22,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from adapters.mongo import open_stores
 from adapters.secret_files import new_secret, write_file
 from adapters.signing_keys import load_keys, new_key, write_jwks
-from api.auth.passwords import MAX_LENGTH, MIN_LENGTH, Passwords
+from api.auth.password_rules import MAX_LENGTH, MIN_LENGTH
+from api.auth.passwords import Passwords
 from api.clock import now
 from api.settings import explain
 from chat.errors import PabalError

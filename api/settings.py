@@ -72,6 +72,10 @@ class Settings(BaseSettings):
     login_handle_burst: float = Field(default=30, ge=1)
     login_address_rate: float = Field(default=20, gt=0)
     login_address_burst: float = Field(default=500, ge=1)
+    login_lock_after: float = Field(default=50, ge=1)
+    """Tries for one handle that fail in a row before it is locked: NIST SP 800-63B §3.2.2 allows 100."""
+    login_lock_seconds: float = Field(default=300, gt=0)
+    """Then one more try in so many seconds, until one succeeds."""
 
     @field_validator("api_bind")
     @classmethod

@@ -310,6 +310,10 @@ class UserStore(Protocol):
         """Note whether a user hides what they have seen. False if there is no such user."""
         ...
 
+    async def set_password(self, user: str, *, was: str, now: str) -> bool:
+        """Store another password hash, if `was` is the one that is stored; else False."""
+        ...
+
     async def hiding(self, ids: Sequence[str]) -> set[str]:
         """Those of the ids that hide what they have seen."""
         ...

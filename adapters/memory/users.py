@@ -36,6 +36,13 @@ class MemoryUsers:
         self._users[user].hides_seen = hides
         return True
 
+    async def set_password(self, user: str, *, was: str, now: str) -> bool:
+        """See `UserStore.set_password`."""
+        if user not in self._users or self._users[user].password_hash != was:
+            return False
+        self._users[user].password_hash = now
+        return True
+
     async def hiding(self, ids: Sequence[str]) -> set[str]:
         """See `UserStore.hiding`."""
         return {id_ for id_ in ids if id_ in self._users and self._users[id_].hides_seen}

@@ -74,6 +74,12 @@ class MongoUsers:
         return bool(result.matched_count)
 
     @translate
+    async def set_password(self, user: str, *, was: str, now: str) -> bool:
+        """See `UserStore.set_password`."""
+        result = await self._users.update_one({"_id": user, "password_hash": was}, {"$set": {"password_hash": now}})
+        return bool(result.matched_count)
+
+    @translate
     async def hiding(self, ids: Sequence[str]) -> set[str]:
         """See `UserStore.hiding`."""
         if not ids:

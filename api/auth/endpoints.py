@@ -8,9 +8,9 @@ from fastapi import APIRouter, Depends, Form, Request, Response
 
 from adapters.tokens import TokenVerifier
 from api.answers import answer, returns
-from api.auth.schemas import Account, Registration, Tokens
+from api.auth.schemas import Account, PasswordChange, Registration, Tokens
 from api.auth.service import AuthService
-from api.deps import REVOKE_PATH, TOKEN_PATH, Address, PartsDep
+from api.deps import REVOKE_PATH, TOKEN_PATH, Address, Caller, PartsDep
 from api.errors import problems
 from api.sessions.endpoints import Sessions
 from api.sessions.service import Origin
@@ -48,7 +48,7 @@ From = Annotated[Origin, Depends(_origin)]
     responses={**returns(Account, "The new user", status=201), **problems(409, 413)},
 )
 async def register(wish: Registration, service: Service, address: Address) -> Response:
-    """The handle is the user's id from now on. Codes: `handle_taken`, `invalid_id`, `invalid_request`, `rate_limited`."""
+    """The handle is the user's id from now on. Codes: `handle_taken`, `invalid_id`, `invalid_request`, `weak_password`, `rate_limited`."""
     return answer(await service.register(wish, address=address), status=201)
 
 
@@ -79,6 +79,18 @@ async def token(
     if grant_type in {"password", "refresh_token"}:
         raise BadInput("a parameter of this grant type is missing", code="invalid_request")
     raise BadInput("grant_type is 'password' or 'refresh_token'", code="unsupported_grant_type")
+
+
+@router.put(
+    "/v1/me/password",
+    status_code=204,
+    summary="Change my password",
+    responses=problems(401, 403, 413),
+)
+async def change_password(wish: PasswordChange, caller: Caller, service: Service, address: Address) -> Response:
+    """Every other sign-in ends. Codes: `wrong_password`, `weak_password`, `rate_limited`."""
+    await service.change_password(wish, caller=caller, address=address)
+    return Response(status_code=204)
 
 
 @router.post(

@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.auth.passwords import MAX_LENGTH, MIN_LENGTH
+from api.auth.password_rules import MAX_LENGTH, MIN_LENGTH
 
 DisplayName = Annotated[
     str,
@@ -25,6 +25,17 @@ class Registration(BaseModel):
     handle: str = Field(max_length=64, description="2 to 32 of a-z, 0-9, '.', '_', '-'", examples=["haneul"])
     password: str = Field(min_length=MIN_LENGTH, max_length=MAX_LENGTH, examples=["파발은 밤에도 달린다"])
     display_name: DisplayName
+
+
+class PasswordChange(BaseModel):
+    """`PUT /v1/me/password`."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    current_password: str = Field(max_length=MAX_LENGTH, repr=False, examples=["파발은 밤에도 달린다"])
+    new_password: str = Field(
+        min_length=MIN_LENGTH, max_length=MAX_LENGTH, repr=False, examples=["역참마다 말을 갈아탄다"]
+    )
 
 
 class Account(msgspec.Struct):

@@ -8,14 +8,15 @@ from typing import NoReturn
 import structlog
 
 from adapters.tokens import TokenVerifier
-from api.auth.passwords import MAX_LENGTH, Passwords
-from api.auth.schemas import Account, Registration, Tokens
+from api.auth.password_rules import MAX_LENGTH, check_password
+from api.auth.passwords import Passwords
+from api.auth.schemas import Account, PasswordChange, Registration, Tokens
 from api.clock import now
 from api.limits import Limits
 from api.sessions.service import Origin, SessionService
-from chat.errors import Conflict, Unauthenticated
+from chat.errors import Conflict, Forbidden, Unauthenticated
 from chat.ids import check_handle
-from chat.models import User
+from chat.models import Principal, User
 from chat.ports import UserStore
 
 _log = structlog.get_logger("api")
@@ -36,10 +37,12 @@ class AuthService:
 
         Raises:
             InvalidId: the handle can't be chosen.
+            BadInput: `weak_password`.
             Conflict: `handle_taken`.
             RateLimited: too many from this address.
         """
         check_handle(wish.handle)
+        check_password(wish.password, wish.handle, wish.display_name)
         await self.limits.from_address("register", address)
         if await self.users.get(wish.handle) is not None:
             _taken()  # before the work of a hash; `add` decides
@@ -69,7 +72,31 @@ class AuthService:
         if user is None or user.disabled or not right:
             _log.info("sign_in.refused", address=origin.address)
             raise Unauthenticated("the handle or the password is wrong", code="invalid_grant")
+        await self.limits.signed_in(username)
+        if self.passwords.outdated(user.password_hash):
+            fresh = await self.passwords.hash(password)
+            await self.users.set_password(user.id, was=user.password_hash, now=fresh)
         return await self.sessions.open(user, via="password", origin=origin)
+
+    async def change_password(self, wish: PasswordChange, *, caller: Principal, address: str) -> None:
+        """Another password; every other sign-in ends, because whoever knew the old one may have made it.
+
+        Raises:
+            Forbidden: `wrong_password`, also when somebody else changed it at this moment.
+            BadInput: `weak_password`.
+            RateLimited: too many tries: this guesses a password as well as signing in does.
+        """
+        await self.limits.sign_in(caller.id, address)
+        user = await self.users.get(caller.id)
+        if user is None or not await self.passwords.matches(user.password_hash, wish.current_password):
+            _wrong_password()
+        await self.limits.signed_in(caller.id)
+        check_password(wish.new_password, user.id, user.display_name)
+        fresh = await self.passwords.hash(wish.new_password)
+        if not await self.users.set_password(user.id, was=user.password_hash, now=fresh):
+            _wrong_password()
+        _log.info("password.changed", user=user.id)
+        await self.sessions.end_all(user.id, keep=caller.sid)
 
     async def refresh(self, token: str, *, origin: Origin) -> Tokens:
         """New tokens for a refresh token, which is spent by it.
@@ -111,6 +138,10 @@ def account(user: User) -> Account:
 def _plausible(username: str) -> bool:
     """Whether it is worth asking the store: short, and no text that a store could choke on."""
     return len(username) <= 64 and username.isascii() and username.isprintable()
+
+
+def _wrong_password() -> NoReturn:
+    raise Forbidden("the current password is wrong", code="wrong_password")
 
 
 def _taken() -> NoReturn:

@@ -70,3 +70,14 @@ async def test_who_hides_what_they_have_seen(stores: Stores) -> None:
     assert await stores.users.hiding([]) == set()
     await stores.users.set_hides_seen("user1", hides=False)
     assert await stores.users.hiding(["user1"]) == set()
+
+
+async def test_a_password_is_changed_from_what_it_is(stores: Stores) -> None:
+    await stores.users.add(user("user1"))
+    assert not await stores.users.set_password("user1", was="$other$", now="$new$")
+    assert not await stores.users.set_password("user2", was="$argon2id$", now="$new$")
+    changed = await asyncio.gather(
+        *(stores.users.set_password("user1", was="$argon2id$", now=f"$new{n}$") for n in range(4))
+    )
+    assert sum(changed) == 1
+    assert await stores.users.get("user1") == user("user1", password_hash=f"$new{changed.index(True)}$")

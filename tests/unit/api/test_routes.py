@@ -112,6 +112,7 @@ async def test_every_route_needs_a_token_unless_it_is_on_the_list(api: Harness) 
             "/v1/chats/{chat}": {"title": "x"},
             "/v1/chats/{chat}/members/{user}": {"role": "member"},
             "/v1/me": {"hides_seen": True},
+            "/v1/me/password": {"current_password": "x", "new_password": "12345678"},
             "/v1/devices": {"name": "x"},
             "/v1/chats/{chat}/members": {"members": ["u"]},
             "/v1/push-tokens/{token}": {"platform": "web"},
