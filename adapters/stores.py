@@ -14,6 +14,7 @@ from chat.ports import (
     NoticeStore,
     PushTokenStore,
     ReceiptStore,
+    ServiceAccountStore,
     UserStore,
 )
 
@@ -36,5 +37,6 @@ class Stores:
     grants: GrantStore
     push_tokens: PushTokenStore
     dead_letters: DeadLetterStore
+    service_accounts: ServiceAccountStore
     healthy: Callable[[], Awaitable[bool]]
     close: Callable[[], Awaitable[None]]

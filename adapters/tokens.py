@@ -5,9 +5,9 @@ A token is a JWT (RFC 7519) signed with Ed25519 (RFC 8037), header `{"alg": "EdD
 | claim | value |
 |---|---|
 | `iss`, `aud` | `pabal` |
-| `sub` | the user's handle |
-| `sid` | the grant (sign-in) that the token came from |
-| `scope` | `user`, or `user admin` |
+| `sub` | the user's handle, a device or a service account |
+| `sid` | the grant (sign-in) that the token came from, or the id of the secret |
+| `scope` | `user` or `user admin`; `device`; what a service account was given (`chat.permissions.Scope`) |
 | `iat`, `nbf`, `exp` | Unix seconds; a token lives 15 minutes |
 | `jti` | random |
 
@@ -19,6 +19,7 @@ Nothing here ever puts a token, or a part of one, into an error or a log.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import secrets
 import time
@@ -37,7 +38,8 @@ from joserfc.util import urlsafe_b64decode
 
 from adapters.signing_keys import ALGORITHM, import_key, load_keys
 from chat.errors import InvalidId, Unauthenticated, Unavailable
-from chat.ids import check_handle
+from chat.ids import check_handle, is_device, is_principal, is_service
+from chat.permissions import Scope, token_scope
 
 ISSUER: Final = "pabal"
 AUDIENCE: Final = "pabal"
@@ -145,15 +147,22 @@ class TokenIssuer:
         self._monotonic = monotonic
         self._looked_at = monotonic()
 
-    def issue(self, user: str, *, sid: str, admin: bool = False) -> AccessToken:
-        """A token for `user` that belongs to the sign-in `sid`."""
+    def issue(self, subject: str, *, sid: str, admin: bool = False, scope: str | None = None) -> AccessToken:
+        """A token for `subject`.
+
+        Args:
+            subject: a user, or with `scope` a device or service account.
+            sid: the sign-in that it belongs to; of devices and service accounts `credential_id` of their secret.
+            admin: of a user.
+            scope: what it opens; a user's follows from `admin`.
+        """
         now = int(self._clock())
         claims = {
             "iss": ISSUER,
             "aud": AUDIENCE,
-            "sub": user,
+            "sub": subject,
             "sid": sid,
-            "scope": "user admin" if admin else "user",
+            "scope": token_scope(admin=admin) if scope is None else scope,
             "iat": now,
             "nbf": now,
             "exp": now + self._ttl,
@@ -241,11 +250,7 @@ class TokenVerifier:
         """
         claims = self._signed(token)
         now = self._clock()
-        if claims.iss != ISSUER or claims.aud != AUDIENCE or "user" not in claims.scope.split() or not claims.sid:
-            _refuse()
-        try:
-            check_handle(claims.sub)
-        except InvalidId:
+        if claims.iss != ISSUER or claims.aud != AUDIENCE or not claims.sid or not _is_whole(claims):
             _refuse()
         if now < claims.nbf - LEEWAY:
             _refuse()
@@ -268,6 +273,23 @@ class TokenVerifier:
             return _read_claims.decode(jws.deserialize_compact(token, key, registry=_REGISTRY).payload)
         except (JoseError, msgspec.DecodeError, ValueError, RecursionError):
             _refuse()
+
+
+def credential_id(secret_hash: str) -> str:
+    """The `sid` of a token that was got with a secret: with another secret it is another one, and the token is no longer valid."""
+    return hashlib.sha256(f"sid:{secret_hash}".encode()).hexdigest()[:32]
+
+
+def _is_whole(claims: Claims) -> bool:
+    """Whether the scopes can be those of the subject: `user` is a person's, and only a person's."""
+    scopes = claims.scope.split()
+    if is_principal(claims.sub) and (is_device(claims.sub) or is_service(claims.sub)):
+        return bool(scopes) and Scope.USER not in scopes and (Scope.DEVICE in scopes) == is_device(claims.sub)
+    try:
+        check_handle(claims.sub)
+    except InvalidId:
+        return False
+    return Scope.USER in scopes
 
 
 def _refuse() -> NoReturn:

@@ -37,6 +37,7 @@ from api.members.endpoints import router as members
 from api.messages.endpoints import router as messages
 from api.middleware import BodyLimit, RequestContext, RequestMetrics
 from api.push_tokens.endpoints import router as push_tokens
+from api.service_accounts.endpoints import router as service_accounts
 from api.sessions.endpoints import router as sessions
 from api.settings import Settings
 from api.sync.endpoints import router as sync
@@ -58,6 +59,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     devices,
     push_tokens,
     dead_letters,
+    service_accounts,
     health,
 )
 
@@ -152,6 +154,8 @@ def assemble(
             users=stores.users,
             devices=stores.devices,
             services=ServiceSecrets(settings.services_dir),
+            services=ServiceSecrets(None),
+            accounts=stores.service_accounts,
         ),
         passwords=Passwords(
             memory_kib=settings.argon2_memory_kib, passes=settings.argon2_passes, threads=settings.argon2_threads

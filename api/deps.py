@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated, cast
 
+import msgspec
 from fastapi import Depends, Request
 from fastapi.security import OAuth2PasswordBearer
 
@@ -16,7 +17,8 @@ from api.auth.passwords import Passwords
 from api.limits import Limits
 from api.settings import Settings
 from chat.errors import Forbidden, Unauthenticated
-from chat.models import Principal
+from chat.models import Principal, PrincipalKind
+from chat.permissions import Scope, scopes_of
 from chat.ports import Invalidations, Link
 
 TOKEN_PATH = "/v1/auth/token"  # noqa: S105 - a path
@@ -43,9 +45,15 @@ class Parts:
     health: Callable[[], Awaitable[dict[str, bool]]]
 
 
-_bearer = OAuth2PasswordBearer(
-    tokenUrl=TOKEN_PATH, refreshUrl=TOKEN_PATH, scopes={"user": "chat", "admin": "administration"}, auto_error=False
-)
+_SCOPES = {
+    Scope.USER.value: "chat, as a person",
+    Scope.ADMIN.value: "administration",
+    Scope.ADMIN_READ.value: "to look at administration",
+    Scope.INTROSPECT.value: "to ask about tokens",
+    Scope.DEVICE.value: "a device's own credentials",
+}
+
+_bearer = OAuth2PasswordBearer(tokenUrl=TOKEN_PATH, refreshUrl=TOKEN_PATH, scopes=_SCOPES, auto_error=False)
 
 
 def _parts(request: Request) -> Parts:
@@ -58,11 +66,34 @@ PartsDep = Annotated[Parts, Depends(_parts)]
 async def _caller(parts: PartsDep, token: Annotated[str | None, Depends(_bearer)]) -> Principal:
     if token is None:
         raise Unauthenticated("this needs an access token: Authorization: Bearer …")
-    return await parts.authenticator.bearer(token)
+    caller = await parts.authenticator.bearer(token)
+    if Scope.USER not in scopes_of(caller):
+        raise Forbidden("this token is not a person's", code="insufficient_scope")
+    return caller
 
 
 Caller = Annotated[Principal, Depends(_caller)]
-"""The signed-in user; 401 when there is none."""
+"""The signed-in user; 401 when there is none, 403 for devices and service accounts."""
+
+
+def requires(*scopes: Scope) -> Callable[[Parts, str | None], Awaitable[Principal]]:
+    """A dependency: whoever calls with one of these scopes, be it a user, a device or a service account; 403 for others.
+
+    A user's `admin` is asked of the store and not only of the token: who is no longer one is out at once.
+    """
+
+    async def holder(parts: PartsDep, token: Annotated[str | None, Depends(_bearer)]) -> Principal:
+        if token is None:
+            raise Unauthenticated("this needs an access token: Authorization: Bearer …")
+        caller = await parts.authenticator.bearer(token)
+        if caller.kind is PrincipalKind.USER and caller.admin:
+            user = await parts.stores.users.get(caller.id)
+            caller = msgspec.structs.replace(caller, admin=user is not None and user.admin)
+        if scopes_of(caller).isdisjoint(scopes):
+            raise Forbidden(f"this needs a token with the scope {' or '.join(scopes)}", code="insufficient_scope")
+        return caller
+
+    return holder
 
 
 async def _admin(caller: Caller) -> Principal:

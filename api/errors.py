@@ -30,7 +30,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
-from chat.errors import PabalError, RateLimited, Unauthenticated, Unavailable
+from chat.errors import Forbidden, PabalError, RateLimited, Unauthenticated, Unavailable
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -161,6 +161,10 @@ def _headers(error: PabalError) -> dict[str, str]:
         return {"Retry-After": str(max(1, math.ceil(min(error.retry_after, 3600))))}
     if isinstance(error, Unavailable):
         return {"Retry-After": "1"}
+    if isinstance(error, Unauthenticated) and error.code == "invalid_client":
+        return {"WWW-Authenticate": 'Basic realm="pabal"'}  # RFC 6749 §5.2
+    if isinstance(error, Forbidden) and error.code == "insufficient_scope":
+        return {"WWW-Authenticate": 'Bearer realm="pabal", error="insufficient_scope"'}  # RFC 6750 §3.1
     if isinstance(error, Unauthenticated):
         # RFC 6750 §3: no error code when no token was shown.
         shown = error.code in {"invalid_token", "token_expired", "signed_out"}

@@ -8,7 +8,7 @@ import msgspec
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from api.auth.schemas import ACCOUNT_EXAMPLE, TOKENS_EXAMPLE, Account, Tokens
+from api.auth.schemas import ACCOUNT_EXAMPLE, INTROSPECTION_EXAMPLE, TOKENS_EXAMPLE, Account, Introspection, Tokens
 from api.chats.schemas import CHAT_EXAMPLE, CHATS_EXAMPLE, ChatPage, ChatView
 from api.dead_letters.schemas import (
     LETTER_EXAMPLE,
@@ -22,6 +22,12 @@ from api.devices.schemas import CREDENTIALS_EXAMPLE, DEVICES_EXAMPLE, DeviceCred
 from api.errors import Problem, problems_of_a_body
 from api.members.schemas import MEMBERS_EXAMPLE, MemberPage
 from api.messages.schemas import EVENT_EXAMPLE, HISTORY_EXAMPLE, PINS_EXAMPLE, SEND_EXAMPLE, HistoryPage, Pins
+from api.service_accounts.schemas import (
+    SERVICE_CREDENTIALS_EXAMPLE,
+    SERVICES_EXAMPLE,
+    ServiceAccountCredentials,
+    ServiceAccountPage,
+)
 from api.sessions.schemas import SESSIONS_EXAMPLE, SessionList
 from api.sync.schemas import RESET_EXAMPLE, SYNC_EXAMPLE, SYNC_PAGE_EXAMPLE, SyncAnswer
 from api.users.schemas import PROFILE_EXAMPLE, Profile
@@ -37,6 +43,7 @@ EXAMPLES: dict[type[msgspec.Struct], dict[str, Any]] = {
     DeviceList: DEVICES_EXAMPLE,
     Event: EVENT_EXAMPLE,
     HistoryPage: HISTORY_EXAMPLE,
+    Introspection: INTROSPECTION_EXAMPLE,
     LetterDetail: LETTER_EXAMPLE,
     LetterPage: LETTERS_EXAMPLE,
     MemberPage: MEMBERS_EXAMPLE,
@@ -45,6 +52,8 @@ EXAMPLES: dict[type[msgspec.Struct], dict[str, Any]] = {
     Replayed: REPLAYED_EXAMPLE,
     Reset: RESET_EXAMPLE,
     Send: SEND_EXAMPLE,
+    ServiceAccountCredentials: SERVICE_CREDENTIALS_EXAMPLE,
+    ServiceAccountPage: SERVICES_EXAMPLE,
     SessionList: SESSIONS_EXAMPLE,
     SyncAnswer: SYNC_EXAMPLE,
     SyncPage: SYNC_PAGE_EXAMPLE,

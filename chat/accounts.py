@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
-from chat.models import Grant
+from chat.models import Grant, ServiceAccount
 
 
 class GrantStore(Protocol):
@@ -44,4 +44,28 @@ class GrantStore(Protocol):
 
     async def alive(self, sids: Sequence[str]) -> set[str]:
         """Those that are neither revoked nor expired: the broker's sweep, in one query."""
+        ...
+
+
+class ServiceAccountStore(Protocol):
+    """Programs that administrators have let in."""
+
+    async def add(self, account: ServiceAccount) -> bool:
+        """False if the id is taken."""
+        ...
+
+    async def get(self, account: str) -> ServiceAccount | None:
+        """The account, or None."""
+        ...
+
+    async def page(self, *, after: str = "", limit: int = 50) -> list[ServiceAccount]:
+        """Accounts by id, from behind `after`."""
+        ...
+
+    async def set_secret(self, account: str, secret_hash: str) -> bool:
+        """Another secret; the old one and its tokens end with that. False if there is no such account."""
+        ...
+
+    async def remove(self, account: str) -> bool:
+        """End it. False if there is no such account."""
         ...

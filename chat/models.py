@@ -28,6 +28,9 @@ class PrincipalKind(StrEnum):
     USER = "user"
     DEVICE = "device"
     SERVICE = "service"
+    """One of our own processes: it may do everything on the broker."""
+    ACCOUNT = "account"
+    """A program of somebody else's that an administrator has let in, over REST only, with the scopes that they gave it."""
 
 
 class Principal(msgspec.Struct, frozen=True):
@@ -38,6 +41,7 @@ class Principal(msgspec.Struct, frozen=True):
         sid: the grant (sign-in) behind a user's token; None for devices and services.
         admin: may use the administration routes.
         owner: of a device: the user who registered it.
+        granted: of a service account: the scopes in its token.
     """
 
     id: str
@@ -45,6 +49,7 @@ class Principal(msgspec.Struct, frozen=True):
     sid: str | None = None
     admin: bool = False
     owner: str | None = None
+    granted: frozenset[str] = frozenset()
 
 
 class User(msgspec.Struct):
@@ -72,6 +77,22 @@ class Device(msgspec.Struct):
     secret_hash: str
     created_at: datetime
     disabled: bool = False
+
+
+class ServiceAccount(msgspec.Struct):
+    """A program that an administrator has let in. `secret_hash` as a device's.
+
+    Attributes:
+        id: `svc-…`, its client id; never that of one of our own processes.
+        scopes: what its tokens may carry (`chat.permissions.Scope`).
+    """
+
+    id: str
+    name: str
+    scopes: list[str]
+    secret_hash: str
+    created_at: datetime
+    created_by: str
 
 
 SPENT_TOKENS_KEPT = 20

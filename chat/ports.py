@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from chat.accounts import GrantStore
+from chat.accounts import GrantStore, ServiceAccountStore
 from chat.envelopes import Event
 from chat.models import (
     Chat,
@@ -66,6 +66,7 @@ __all__ = [
     "PushTokenStore",
     "RateLimiter",
     "ReceiptStore",
+    "ServiceAccountStore",
     "UserStore",
 ]
 

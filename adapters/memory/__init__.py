@@ -14,6 +14,7 @@ from adapters.memory.messages import MemoryMessages
 from adapters.memory.notices import MemoryNotices
 from adapters.memory.push_tokens import MemoryPushTokens
 from adapters.memory.receipts import MemoryReceipts
+from adapters.memory.service_accounts import MemoryServiceAccounts
 from adapters.memory.users import MemoryDevices, MemoryUsers
 from adapters.stores import Stores
 
@@ -33,6 +34,7 @@ def memory_stores() -> Stores:
         grants=MemoryGrants(),
         push_tokens=MemoryPushTokens(),
         dead_letters=MemoryDeadLetters(),
+        service_accounts=MemoryServiceAccounts(),
         healthy=_healthy,
         close=_close,
     )

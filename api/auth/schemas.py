@@ -49,13 +49,29 @@ class Account(msgspec.Struct):
 
 
 class Tokens(msgspec.Struct):
-    """RFC 6749 §5.1. `expires_in`: seconds that the access token lives. The refresh token works once."""
+    """RFC 6749 §5.1. `expires_in`: seconds that the access token lives. The refresh token works once; programs that sign in with a
+    secret get none.
+    """
 
     access_token: str
     token_type: str
     expires_in: int
-    refresh_token: str
     scope: str
+    refresh_token: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class Introspection(msgspec.Struct, omit_defaults=True):
+    """RFC 7662 §2.2. `active` alone for a token that is not valid now, whatever is wrong with it."""
+
+    active: bool
+    sub: str | None = None
+    scope: str | None = None
+    sid: str | None = None
+    iss: str | None = None
+    aud: str | None = None
+    exp: int | None = None
+    iat: int | None = None
+    token_type: str | None = None
 
 
 ACCOUNT_EXAMPLE = {
@@ -71,4 +87,15 @@ TOKENS_EXAMPLE = {
     "expires_in": 900,
     "refresh_token": "q2Zt…",
     "scope": "user",
+}
+INTROSPECTION_EXAMPLE = {
+    "active": True,
+    "sub": "haneul",
+    "scope": "user",
+    "sid": "0f3c9b6c5f0b4d1e8a7766554433221f",
+    "iss": "pabal",
+    "aud": "pabal",
+    "exp": 1777864621,
+    "iat": 1777863721,
+    "token_type": "bearer",
 }

@@ -26,6 +26,7 @@ from api.sessions.schemas import Session, SessionList
 from chat.envelopes import Invalidation
 from chat.errors import NotFound, Unauthenticated, Unavailable
 from chat.models import Grant, Principal, User
+from chat.permissions import token_scope
 from chat.ports import GrantStore, Invalidations, UserStore
 
 REFRESH_TTL = timedelta(days=30)
@@ -166,7 +167,7 @@ class SessionService:
             token_type="bearer",  # noqa: S106 - RFC 6750, no secret
             expires_in=access.expires_in,
             refresh_token=refresh,
-            scope="user admin" if user.admin else "user",
+            scope=token_scope(admin=user.admin),
         )
 
 

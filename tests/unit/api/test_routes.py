@@ -99,7 +99,7 @@ def forged(api: Harness) -> list[str]:
 async def test_every_route_needs_a_token_unless_it_is_on_the_list(api: Harness) -> None:
     seen = set()
     for method, path, operation in operations(await document(api)):
-        where = path.format(chat="c", user="u", token="t", letter="l", session="s")
+        where = path.format(chat="c", user="u", token="t", letter="l", session="s", service_id="svc-q")
         seen.add((method, path))
         if (method, path) in WITHOUT_TOKEN:
             assert "security" not in operation
@@ -112,6 +112,7 @@ async def test_every_route_needs_a_token_unless_it_is_on_the_list(api: Harness) 
             "/v1/chats/{chat}": {"title": "x"},
             "/v1/chats/{chat}/members/{user}": {"role": "member"},
             "/v1/me": {"hides_seen": True},
+            "/v1/admin/services": {"id": "svc-x", "name": "x", "scopes": ["introspect"]},
             "/v1/me/password": {"current_password": "x", "new_password": "12345678"},
             "/v1/devices": {"name": "x"},
             "/v1/chats/{chat}/members": {"members": ["u"]},
@@ -300,11 +301,12 @@ async def test_token_requests_that_are_none(api: Harness) -> None:
         ({"grant_type": "password"}, "invalid_request"),
         ({"grant_type": "password", "username": "haneul"}, "invalid_request"),
         ({"grant_type": "refresh_token"}, "invalid_request"),
-        ({"grant_type": "client_credentials"}, "unsupported_grant_type"),
         ({"grant_type": "PASSWORD", "username": "a", "password": "b"}, "unsupported_grant_type"),
     ]:
         answer = await api.client.post("/v1/auth/token", data=form)
         assert (answer.status_code, answer.json()["code"]) == (422, code), form
+    answer = await api.client.post("/v1/auth/token", data={"grant_type": "client_credentials"})
+    assert (answer.status_code, answer.json()["code"]) == (401, "invalid_client")
     await api.user("haneul")
     as_json = {"grant_type": "password", "username": "haneul", "password": "x"}
     assert (await api.client.post("/v1/auth/token", json=as_json)).status_code == 422
