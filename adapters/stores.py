@@ -14,6 +14,7 @@ from chat.ports import (
     NoticeStore,
     PushTokenStore,
     ReceiptStore,
+    SecondFactorStore,
     ServiceAccountStore,
     UserStore,
 )
@@ -38,5 +39,6 @@ class Stores:
     push_tokens: PushTokenStore
     dead_letters: DeadLetterStore
     service_accounts: ServiceAccountStore
+    second_factors: SecondFactorStore
     healthy: Callable[[], Awaitable[bool]]
     close: Callable[[], Awaitable[None]]

@@ -15,9 +15,12 @@ from fastapi import APIRouter, FastAPI
 from prometheus_client import CollectorRegistry
 
 from adapters.authenticator import PolicyAuthenticator, ServiceSecrets
+from adapters.authority import Authority
 from adapters.memory.ratelimit import MemoryRateLimiter
 from adapters.mongo import open_stores
 from adapters.mqtt_link import MqttLink, instance_name
+from adapters.mqtt_link import MqttLink
+from adapters.sealing import Seal
 from adapters.stores import Stores
 from adapters.tokens import Jwks, TokenIssuer, TokenVerifier
 from adapters.valkey import Valkey, ValkeyInvalidations, ValkeyRateLimiter, connect
@@ -37,6 +40,7 @@ from api.members.endpoints import router as members
 from api.messages.endpoints import router as messages
 from api.middleware import BodyLimit, RequestContext, RequestMetrics
 from api.push_tokens.endpoints import router as push_tokens
+from api.second_factor.endpoints import router as second_factor
 from api.service_accounts.endpoints import router as service_accounts
 from api.sessions.endpoints import router as sessions
 from api.settings import Settings
@@ -50,6 +54,7 @@ PRINCIPAL = "svc-api"
 ROUTERS: tuple[APIRouter, ...] = (
     auth,
     sessions,
+    second_factor,
     me,
     users,
     chats,
@@ -157,6 +162,10 @@ def assemble(
             services=ServiceSecrets(None),
             accounts=stores.service_accounts,
         ),
+        seal=Seal(settings.keys_dir),
+        authority=None
+        if settings.ca_dir is None
+        else Authority(settings.ca_dir, days=settings.api_device_certificate_days),
         passwords=Passwords(
             memory_kib=settings.argon2_memory_kib, passes=settings.argon2_passes, threads=settings.argon2_threads
         ),

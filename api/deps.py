@@ -11,6 +11,8 @@ from fastapi import Depends, Request
 from fastapi.security import OAuth2PasswordBearer
 
 from adapters.authenticator import PolicyAuthenticator
+from adapters.authority import Authority
+from adapters.sealing import Seal
 from adapters.stores import Stores
 from adapters.tokens import Jwks, TokenIssuer
 from api.auth.passwords import Passwords
@@ -30,6 +32,7 @@ class Parts:
     """Everything that `api.app` (or a test) has put together.
 
     Attributes:
+        authority: who signs certificates of devices; None when nobody does.
         health: what the process needs, by name, and whether it answers now; never raises.
     """
 
@@ -38,6 +41,8 @@ class Parts:
     issuer: TokenIssuer
     jwks: Jwks
     authenticator: PolicyAuthenticator
+    authority: Authority | None
+    seal: Seal
     passwords: Passwords
     limits: Limits
     invalidations: Invalidations

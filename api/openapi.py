@@ -20,8 +20,27 @@ from api.dead_letters.schemas import (
 )
 from api.devices.schemas import CREDENTIALS_EXAMPLE, DEVICES_EXAMPLE, DeviceCredentials, DeviceList
 from api.errors import Problem, problems_of_a_body
+from api.devices.schemas import (
+    CERTIFICATE_EXAMPLE,
+    CREDENTIALS_EXAMPLE,
+    DEVICE_EXAMPLE,
+    DEVICES_EXAMPLE,
+    DeviceCertificate,
+    DeviceCredentials,
+    DeviceList,
+    DeviceView,
+)
+from api.errors import Problem
 from api.members.schemas import MEMBERS_EXAMPLE, MemberPage
 from api.messages.schemas import EVENT_EXAMPLE, HISTORY_EXAMPLE, PINS_EXAMPLE, SEND_EXAMPLE, HistoryPage, Pins
+from api.second_factor.schemas import (
+    FACTOR_EXAMPLE,
+    NEW_FACTOR_EXAMPLE,
+    RECOVERY_EXAMPLE,
+    FactorState,
+    NewFactor,
+    RecoveryCodes,
+)
 from api.service_accounts.schemas import (
     SERVICE_CREDENTIALS_EXAMPLE,
     SERVICES_EXAMPLE,
@@ -39,16 +58,21 @@ EXAMPLES: dict[type[msgspec.Struct], dict[str, Any]] = {
     Account: ACCOUNT_EXAMPLE,
     ChatPage: CHATS_EXAMPLE,
     ChatView: CHAT_EXAMPLE,
+    DeviceCertificate: CERTIFICATE_EXAMPLE,
     DeviceCredentials: CREDENTIALS_EXAMPLE,
     DeviceList: DEVICES_EXAMPLE,
+    DeviceView: DEVICE_EXAMPLE,
     Event: EVENT_EXAMPLE,
+    FactorState: FACTOR_EXAMPLE,
     HistoryPage: HISTORY_EXAMPLE,
     Introspection: INTROSPECTION_EXAMPLE,
     LetterDetail: LETTER_EXAMPLE,
     LetterPage: LETTERS_EXAMPLE,
     MemberPage: MEMBERS_EXAMPLE,
+    NewFactor: NEW_FACTOR_EXAMPLE,
     Pins: PINS_EXAMPLE,
     Profile: PROFILE_EXAMPLE,
+    RecoveryCodes: RECOVERY_EXAMPLE,
     Replayed: REPLAYED_EXAMPLE,
     Reset: RESET_EXAMPLE,
     Send: SEND_EXAMPLE,

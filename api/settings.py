@@ -35,6 +35,8 @@ class Settings(BaseSettings):
     link_secret_file: Path
     keys_dir: Path
     jwks_file: Path
+    ca_dir: Path | None = None
+    """Our own certificate authority for devices; None: none is enrolled."""
 
     api_forwarded_allow_ips: str = ""
     """Addresses of proxies whose `X-Forwarded-For` is believed, with commas; empty: nobody's, so that nobody chooses their own address."""
@@ -46,6 +48,8 @@ class Settings(BaseSettings):
     api_max_members: int = Field(default=1000, ge=2)
     api_max_devices: int = Field(default=100, ge=1)
     """Devices of one user."""
+    api_device_certificate_days: int = Field(default=90, ge=1, le=825)
+    """How long a device's certificate is valid; it renews it before."""
     api_max_push_tokens: int = Field(default=50, ge=1)
     """Push tokens of one user; the one that was used longest ago makes room."""
     api_max_sessions: int = Field(default=100, ge=1)

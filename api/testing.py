@@ -12,8 +12,10 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 
+from adapters.authority import ensure_authority
 from adapters.memory.invalidations import MemoryInvalidations
 from adapters.memory.ratelimit import MemoryRateLimiter
+from adapters.sealing import ensure_seal
 from adapters.signing_keys import new_key, write_jwks
 from adapters.stores import Stores
 from api.app import assemble, create_app
@@ -186,12 +188,15 @@ async def running_api(
 ) -> AsyncIterator[Harness]:
     """The api on `stores`, with keys in `directory` and cheap passwords; `settings` as in `api.settings`."""
     new_key(directory / "keys")
+    ensure_authority(directory / "ca")
+    ensure_seal(directory / "keys")
     write_jwks(directory / "keys", directory / "jwks.json")
     chosen = {
         "mongo_url": "mongodb://unused",
         "link_secret_file": directory / "unused",
         "keys_dir": directory / "keys",
         "jwks_file": directory / "jwks.json",
+        "ca_dir": directory / "ca",
         "argon2_memory_kib": 8,
         "argon2_passes": 1,
         **settings,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
-from chat.models import Grant, ServiceAccount
+from chat.models import Grant, SecondFactor, ServiceAccount
 
 
 class GrantStore(Protocol):
@@ -68,4 +68,32 @@ class ServiceAccountStore(Protocol):
 
     async def remove(self, account: str) -> bool:
         """End it. False if there is no such account."""
+        ...
+
+
+class SecondFactorStore(Protocol):
+    """Second factors, one per user. What may happen once happens once, however many ask at the same time."""
+
+    async def get(self, user: str) -> SecondFactor | None:
+        """The user's, or None."""
+        ...
+
+    async def begin(self, factor: SecondFactor) -> bool:
+        """Store one that is not confirmed, in place of another that is not. False if a confirmed one is there."""
+        ...
+
+    async def confirm(self, user: str, *, step: int, recovery: Sequence[str]) -> bool:
+        """Make an unconfirmed one count, with its recovery codes. False if there is none."""
+        ...
+
+    async def use_step(self, user: str, step: int) -> bool:
+        """Use a time step of a confirmed one. False if it, or a later one, was used."""
+        ...
+
+    async def use_recovery(self, user: str, code_hash: str) -> bool:
+        """Use a recovery code. False if there is no such one (any more)."""
+        ...
+
+    async def remove(self, user: str) -> bool:
+        """Take it away. False if there is none."""
         ...

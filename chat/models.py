@@ -95,6 +95,24 @@ class ServiceAccount(msgspec.Struct):
     created_by: str
 
 
+class SecondFactor(msgspec.Struct):
+    """What somebody has beside their password.
+
+    Attributes:
+        sealed: the TOTP secret, which only the api can open.
+        confirmed: whether they have shown a code of it; before that it is asked of nobody.
+        step: the last time step that was used; codes of it and before are refused.
+        recovery: SHA-256 of the recovery codes that are left.
+    """
+
+    user: str
+    sealed: str
+    created_at: datetime
+    confirmed: bool = False
+    step: int = 0
+    recovery: list[str] = []
+
+
 SPENT_TOKENS_KEPT = 20
 """How many spent refresh tokens a grant remembers: five hours of 15-minute rotations, within which reuse is recognised."""
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from chat.accounts import GrantStore, ServiceAccountStore
+from chat.accounts import GrantStore, SecondFactorStore, ServiceAccountStore
 from chat.envelopes import Event
 from chat.models import (
     Chat,
@@ -66,6 +66,7 @@ __all__ = [
     "PushTokenStore",
     "RateLimiter",
     "ReceiptStore",
+    "SecondFactorStore",
     "ServiceAccountStore",
     "UserStore",
 ]
@@ -337,6 +338,14 @@ class DeviceStore(Protocol):
 
     async def owned_by(self, owner: str) -> list[Device]:
         """The devices of one user."""
+        ...
+
+    async def set_secret(self, device: str, secret_hash: str) -> bool:
+        """Store another secret. False if there is no such device."""
+        ...
+
+    async def update(self, device: str, *, name: str | None = None, disabled: bool | None = None) -> bool:
+        """Change what is not None. False if there is no such device."""
         ...
 
 

@@ -14,6 +14,7 @@ from adapters.memory.messages import MemoryMessages
 from adapters.memory.notices import MemoryNotices
 from adapters.memory.push_tokens import MemoryPushTokens
 from adapters.memory.receipts import MemoryReceipts
+from adapters.memory.second_factors import MemorySecondFactors
 from adapters.memory.service_accounts import MemoryServiceAccounts
 from adapters.memory.users import MemoryDevices, MemoryUsers
 from adapters.stores import Stores
@@ -35,6 +36,7 @@ def memory_stores() -> Stores:
         push_tokens=MemoryPushTokens(),
         dead_letters=MemoryDeadLetters(),
         service_accounts=MemoryServiceAccounts(),
+        second_factors=MemorySecondFactors(),
         healthy=_healthy,
         close=_close,
     )

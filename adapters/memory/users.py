@@ -72,3 +72,19 @@ class MemoryDevices:
     async def owned_by(self, owner: str) -> list[Device]:
         """See `DeviceStore.owned_by`; by id."""
         return [copied(device) for _, device in sorted(self._devices.items()) if device.owner == owner]
+
+    async def set_secret(self, device: str, secret_hash: str) -> bool:
+        """See `DeviceStore.set_secret`."""
+        if device not in self._devices:
+            return False
+        self._devices[device].secret_hash = secret_hash
+        return True
+
+    async def update(self, device: str, *, name: str | None = None, disabled: bool | None = None) -> bool:
+        """See `DeviceStore.update`."""
+        found = self._devices.get(device)
+        if found is None:
+            return False
+        found.name = found.name if name is None else name
+        found.disabled = found.disabled if disabled is None else disabled
+        return True

@@ -18,6 +18,7 @@ from adapters.mongo.migrations import migrate
 from adapters.mongo.notices import MongoNotices
 from adapters.mongo.push_tokens import MongoPushTokens
 from adapters.mongo.receipts import MongoReceipts
+from adapters.mongo.second_factors import MongoSecondFactors
 from adapters.mongo.service_accounts import MongoServiceAccounts
 from adapters.mongo.users import MongoDevices, MongoUsers
 from adapters.stores import Stores
@@ -57,6 +58,7 @@ def stores_of(db: Database) -> Stores:
         push_tokens=MongoPushTokens(db),
         dead_letters=MongoDeadLetters(db),
         service_accounts=MongoServiceAccounts(db),
+        second_factors=MongoSecondFactors(db),
         healthy=lambda: healthy(db),
         close=db.client.close,
     )

@@ -140,6 +140,21 @@ class MongoDevices:
         documents = await fetch(self._devices, {"owner_id": owner}, sort=[("_id", ASCENDING)])
         return [_to_device(document) for document in documents]
 
+    @translate
+    async def set_secret(self, device: str, secret_hash: str) -> bool:
+        """See `DeviceStore.set_secret`."""
+        result = await self._devices.update_one({"_id": device}, {"$set": {"secret_hash": secret_hash}})
+        return bool(result.matched_count)
+
+    @translate
+    async def update(self, device: str, *, name: str | None = None, disabled: bool | None = None) -> bool:
+        """See `DeviceStore.update`."""
+        wanted = {"name": name, "disabled": disabled}
+        changes = {field: value for field, value in wanted.items() if value is not None}
+        if not changes:
+            return await self._devices.find_one({"_id": device}, {"_id": 1}) is not None
+        return bool((await self._devices.update_one({"_id": device}, {"$set": changes})).matched_count)
+
 
 def _to_device(document: Document) -> Device:
     return Device(

@@ -13,6 +13,8 @@ from api.auth.schemas import Account, Introspection, PasswordChange, Registratio
 from api.auth.service import AuthService
 from api.deps import REVOKE_PATH, TOKEN_PATH, Address, Caller, PartsDep, requires
 from api.errors import problems
+from api.second_factor.endpoints import Factors
+from api.second_factor.schemas import MAX_CODE
 from api.sessions.endpoints import Sessions
 from api.sessions.service import Origin
 from chat.errors import BadInput
@@ -25,10 +27,11 @@ MAX_CLIENT = 200
 """Characters of a User-Agent that are kept."""
 
 
-def _service(parts: PartsDep, sessions: Sessions) -> AuthService:
+def _service(parts: PartsDep, sessions: Sessions, factors: Factors) -> AuthService:
     return AuthService(
         users=parts.stores.users,
         sessions=sessions,
+        factors=factors,
         verifier=TokenVerifier(parts.jwks),
         passwords=parts.passwords,
         limits=parts.limits,
@@ -85,7 +88,7 @@ async def register(wish: Registration, service: Service, address: Address) -> Re
 @router.post(
     TOKEN_PATH,
     summary="Sign in, or refresh (OAuth2 form)",
-    responses={**returns(Tokens, "Tokens"), **problems(401, 413)},
+    responses={**returns(Tokens, "Tokens"), **problems(401, 403, 413)},
 )
 async def token(
     service: Service,
@@ -99,6 +102,14 @@ async def token(
     password: Annotated[
         str | None, Form(description="with `password`", json_schema_extra={"format": "password"})
     ] = None,
+    otp: Annotated[
+        str | None,
+        Form(
+            max_length=MAX_CODE,
+            description="with `password`, for who has a second factor: a code of the app, or a recovery code",
+            json_schema_extra={"format": "password"},
+        ),
+    ] = None,
     refresh_token: Annotated[str | None, Form(description="with `refresh_token`: it works once")] = None,
     scope: Annotated[str | None, Form(description="with `client_credentials`: fewer scopes than it has")] = None,
 ) -> Response:
@@ -106,12 +117,12 @@ async def token(
     programs and devices: with `client_id` and `client_secret`, or HTTP Basic.
 
     Other parameters are ignored (RFC 6749 §3.2). Codes: `invalid_grant` (also for a refresh token that was used before: its
-    sign-in ends with that), `invalid_client`, `invalid_scope`, `unsupported_grant_type`, `rate_limited`.
+    sign-in ends with that), `mfa_required` (again with `otp`), `invalid_client`, `invalid_scope`, `unsupported_grant_type`, `rate_limited`.
     """
     if grant_type == "client_credentials":
         return answer(await clients.sign_in(client, scope, address=origin.address))
     if grant_type == "password" and username is not None and password is not None:
-        return answer(await service.sign_in(username, password, origin=origin))
+        return answer(await service.sign_in(username, password, otp=otp, origin=origin))
     if grant_type == "refresh_token" and refresh_token is not None:
         return answer(await service.refresh(refresh_token, origin=origin))
     if grant_type in {"password", "refresh_token"}:

@@ -13,6 +13,7 @@ from api.auth.passwords import Passwords
 from api.auth.schemas import Account, PasswordChange, Registration, Tokens
 from api.clock import now
 from api.limits import Limits
+from api.second_factor.service import SecondFactors
 from api.sessions.service import Origin, SessionService
 from chat.errors import Conflict, Forbidden, Unauthenticated
 from chat.ids import check_handle
@@ -28,6 +29,7 @@ class AuthService:
 
     users: UserStore
     sessions: SessionService
+    factors: SecondFactors
     verifier: TokenVerifier
     passwords: Passwords
     limits: Limits
@@ -57,21 +59,22 @@ class AuthService:
         _log.info("user.registered", user=user.id)
         return account(user)
 
-    async def sign_in(self, username: str, password: str, *, origin: Origin) -> Tokens:
-        """Tokens for a username and password.
+    async def sign_in(self, username: str, password: str, *, otp: str | None = None, origin: Origin) -> Tokens:
+        """Tokens for a username and password, and a code for whom has a second factor.
 
-        An unknown or disabled user takes as long as a wrong password and gets the same answer.
+        An unknown or disabled user takes as long as a wrong password and gets the same answer; so does a wrong code.
 
         Raises:
             Unauthenticated: `invalid_grant`.
+            Forbidden: `mfa_required`: the password is right, and a code is needed as well.
             RateLimited: too many tries for this handle or from this address.
         """
         await self.limits.sign_in(username, origin.address)
         user = await self.users.get(username) if _plausible(username) else None
         right = await self.passwords.matches(user.password_hash if user else None, password[: MAX_LENGTH + 1])
-        if user is None or user.disabled or not right:
+        if user is None or user.disabled or not right or not await self.factors.passes(user, otp):
             _log.info("sign_in.refused", address=origin.address)
-            raise Unauthenticated("the handle or the password is wrong", code="invalid_grant")
+            raise Unauthenticated("the handle, the password or the code is wrong", code="invalid_grant")
         await self.limits.signed_in(username)
         if self.passwords.outdated(user.password_hash):
             fresh = await self.passwords.hash(password)

@@ -81,3 +81,18 @@ async def test_a_password_is_changed_from_what_it_is(stores: Stores) -> None:
     )
     assert sum(changed) == 1
     assert await stores.users.get("user1") == user("user1", password_hash=f"$new{changed.index(True)}$")
+
+
+async def test_devices_are_changed(stores: Stores) -> None:
+    await stores.devices.add(device("dev-a"))
+    await stores.devices.add(device("dev-b"))
+    assert await stores.devices.set_secret("dev-a", "cd" * 32)
+    assert await stores.devices.update("dev-a", name="새 이름", disabled=True)
+    assert await stores.devices.get("dev-a") == device("dev-a", secret_hash="cd" * 32, name="새 이름", disabled=True)
+    assert await stores.devices.update("dev-a", disabled=False)
+    assert await stores.devices.update("dev-a")
+    assert await stores.devices.get("dev-a") == device("dev-a", secret_hash="cd" * 32, name="새 이름")
+    assert await stores.devices.get("dev-b") == device("dev-b")
+    assert not await stores.devices.set_secret("dev-x", "cd" * 32)
+    assert not await stores.devices.update("dev-x", disabled=True)
+    assert not await stores.devices.update("dev-x")

@@ -99,7 +99,7 @@ def forged(api: Harness) -> list[str]:
 async def test_every_route_needs_a_token_unless_it_is_on_the_list(api: Harness) -> None:
     seen = set()
     for method, path, operation in operations(await document(api)):
-        where = path.format(chat="c", user="u", token="t", letter="l", session="s", service_id="svc-q")
+        where = path.format(chat="c", user="u", token="t", letter="l", session="s", service_id="svc-q", device="dev-q")
         seen.add((method, path))
         if (method, path) in WITHOUT_TOKEN:
             assert "security" not in operation
@@ -112,6 +112,10 @@ async def test_every_route_needs_a_token_unless_it_is_on_the_list(api: Harness) 
             "/v1/chats/{chat}": {"title": "x"},
             "/v1/chats/{chat}/members/{user}": {"role": "member"},
             "/v1/me": {"hides_seen": True},
+            "/v1/devices/{device}/certificates": {"csr": "q"},
+            "/v1/me/second-factor": {"password": "q"},
+            "/v1/me/second-factor/confirm": {"code": "q"},
+            "/v1/me/second-factor/remove": {"password": "q", "code": "q"},
             "/v1/admin/services": {"id": "svc-x", "name": "x", "scopes": ["introspect"]},
             "/v1/me/password": {"current_password": "x", "new_password": "12345678"},
             "/v1/devices": {"name": "x"},
@@ -264,7 +268,7 @@ async def test_devices(api: Harness, wish: dict[str, Any], expected: int) -> Non
         made = answer.json()
         assert made["id"].startswith("dev-")
         secret = made.pop("secret")
-        assert listed == [made]
+        assert listed == [{**made, "disabled": False}]
         found = await api.parts.authenticator.authenticate(made["id"], secret.encode())
         assert (found.id, found.owner) == (made["id"], "haneul")
 
