@@ -5,14 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+import os
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import httpx
 import structlog
 from fastapi import APIRouter, FastAPI
 from prometheus_client import CollectorRegistry
+from pydantic import TypeAdapter, ValidationError
 
 from adapters.authenticator import PolicyAuthenticator, ServiceSecrets
 from adapters.authority import Authority
@@ -20,6 +25,7 @@ from adapters.memory.ratelimit import MemoryRateLimiter
 from adapters.mongo import open_stores
 from adapters.mqtt_link import MqttLink, instance_name
 from adapters.mqtt_link import MqttLink
+from adapters.oidc import OidcProvider, ProviderConfig
 from adapters.sealing import Seal
 from adapters.stores import Stores
 from adapters.tokens import Jwks, TokenIssuer, TokenVerifier
@@ -39,11 +45,12 @@ from api.members.announce import Announcer, keep_sweeping
 from api.members.endpoints import router as members
 from api.messages.endpoints import router as messages
 from api.middleware import BodyLimit, RequestContext, RequestMetrics
+from api.oidc.endpoints import router as oidc
 from api.push_tokens.endpoints import router as push_tokens
 from api.second_factor.endpoints import router as second_factor
 from api.service_accounts.endpoints import router as service_accounts
 from api.sessions.endpoints import router as sessions
-from api.settings import Settings
+from api.settings import Settings, explain
 from api.sync.endpoints import router as sync
 from api.users.endpoints import router as users
 from chat.errors import Unavailable
@@ -53,6 +60,7 @@ PRINCIPAL = "svc-api"
 
 ROUTERS: tuple[APIRouter, ...] = (
     auth,
+    oidc,
     sessions,
     second_factor,
     me,
@@ -130,11 +138,33 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             invalidations=ValkeyInvalidations(valkey),
             limiter=ValkeyRateLimiter(valkey),
             health=lambda: _health(stores, valkey, link),
+            providers=await stack.enter_async_context(open_providers(settings.oidc_file)),
         )
         stack.callback(parts.passwords.close)
         announcer = Announcer(parts.invalidations, parts.link, parts.stores.notices)
         await stack.enter_async_context(_background(keep_sweeping(announcer)))
         yield parts
+
+
+@asynccontextmanager
+async def open_providers(file: Path | None) -> AsyncIterator[dict[str, OidcProvider]]:
+    """The OpenID providers of a file: a JSON object of `ProviderConfig` by name.
+
+    Raises:
+        Unavailable: the file can't be used; says why, without its secrets.
+    """
+    found = {} if file is None else _read_providers(file)
+    async with httpx.AsyncClient() as http:
+        yield {name: OidcProvider(config, http) for name, config in found.items()}
+
+
+def _read_providers(file: Path) -> dict[str, ProviderConfig]:
+    try:
+        return TypeAdapter(dict[str, ProviderConfig]).validate_json(file.read_bytes())
+    except OSError as error:
+        raise Unavailable(f"{file} can't be read: {error.strerror}") from error
+    except ValidationError as error:
+        raise Unavailable(f"{file} can't be used: {explain(error)}") from None
 
 
 def assemble(
@@ -145,6 +175,7 @@ def assemble(
     invalidations: Invalidations,
     limiter: RateLimiter,
     health: Callable[[], Awaitable[dict[str, bool]]],
+    providers: Mapping[str, OidcProvider],
 ) -> Parts:
     """Put together what does not depend on where the outside is."""
     jwks = Jwks(settings.jwks_file)
@@ -163,6 +194,7 @@ def assemble(
             accounts=stores.service_accounts,
         ),
         seal=Seal(settings.keys_dir),
+        providers=providers,
         authority=None
         if settings.ca_dir is None
         else Authority(settings.ca_dir, days=settings.api_device_certificate_days),

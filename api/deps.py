@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, cast
 
@@ -12,6 +12,7 @@ from fastapi.security import OAuth2PasswordBearer
 
 from adapters.authenticator import PolicyAuthenticator
 from adapters.authority import Authority
+from adapters.oidc import OidcProvider
 from adapters.sealing import Seal
 from adapters.stores import Stores
 from adapters.tokens import Jwks, TokenIssuer
@@ -43,6 +44,7 @@ class Parts:
     authenticator: PolicyAuthenticator
     authority: Authority | None
     seal: Seal
+    providers: Mapping[str, OidcProvider]
     passwords: Passwords
     limits: Limits
     invalidations: Invalidations

@@ -33,6 +33,7 @@ from api.devices.schemas import (
 from api.errors import Problem
 from api.members.schemas import MEMBERS_EXAMPLE, MemberPage
 from api.messages.schemas import EVENT_EXAMPLE, HISTORY_EXAMPLE, PINS_EXAMPLE, SEND_EXAMPLE, HistoryPage, Pins
+from api.oidc.schemas import PROVIDERS_EXAMPLE, STARTED_EXAMPLE, Providers, Started
 from api.second_factor.schemas import (
     FACTOR_EXAMPLE,
     NEW_FACTOR_EXAMPLE,
@@ -72,6 +73,7 @@ EXAMPLES: dict[type[msgspec.Struct], dict[str, Any]] = {
     NewFactor: NEW_FACTOR_EXAMPLE,
     Pins: PINS_EXAMPLE,
     Profile: PROFILE_EXAMPLE,
+    Providers: PROVIDERS_EXAMPLE,
     RecoveryCodes: RECOVERY_EXAMPLE,
     Replayed: REPLAYED_EXAMPLE,
     Reset: RESET_EXAMPLE,
@@ -79,6 +81,7 @@ EXAMPLES: dict[type[msgspec.Struct], dict[str, Any]] = {
     ServiceAccountCredentials: SERVICE_CREDENTIALS_EXAMPLE,
     ServiceAccountPage: SERVICES_EXAMPLE,
     SessionList: SESSIONS_EXAMPLE,
+    Started: STARTED_EXAMPLE,
     SyncAnswer: SYNC_EXAMPLE,
     SyncPage: SYNC_PAGE_EXAMPLE,
     Tokens: TOKENS_EXAMPLE,

@@ -38,6 +38,8 @@ class Settings(BaseSettings):
     ca_dir: Path | None = None
     """Our own certificate authority for devices; None: none is enrolled."""
 
+    oidc_file: Path | None = None
+    """OpenID providers at which people may sign in: JSON, by name; it holds secrets."""
     api_forwarded_allow_ips: str = ""
     """Addresses of proxies whose `X-Forwarded-For` is believed, with commas; empty: nobody's, so that nobody chooses their own address."""
     api_max_body_bytes: int = Field(default=256 * 1024, ge=1024)

@@ -18,7 +18,7 @@ from adapters.memory.ratelimit import MemoryRateLimiter
 from adapters.sealing import ensure_seal
 from adapters.signing_keys import new_key, write_jwks
 from adapters.stores import Stores
-from api.app import assemble, create_app
+from api.app import assemble, create_app, open_providers
 from api.clock import now
 from api.deps import Parts
 from api.settings import Settings
@@ -208,16 +208,18 @@ async def running_api(
 
     @asynccontextmanager
     async def opened(settings: Settings) -> AsyncIterator[Parts]:
-        parts = assemble(
-            settings,
-            stores=stores,
-            link=link,
-            invalidations=invalidations,
-            limiter=limiter or MemoryRateLimiter(),
-            health=health,
-        )
-        yield parts
-        parts.passwords.close()
+        async with open_providers(settings.oidc_file) as providers:
+            parts = assemble(
+                settings,
+                stores=stores,
+                link=link,
+                invalidations=invalidations,
+                limiter=limiter or MemoryRateLimiter(),
+                health=health,
+                providers=providers,
+            )
+            yield parts
+            parts.passwords.close()
 
     app = create_app(Settings.model_validate(chosen), opened=opened)
     transport = httpx.ASGITransport(app, client=("192.0.2.1", 50000))

@@ -57,6 +57,7 @@ class User(msgspec.Struct):
 
     Attributes:
         hides_seen: neither shows to others what they have seen, nor sees it of them.
+        identity: of who signs in at an OpenID provider, SHA-256 of issuer and subject; their `password_hash` is empty.
     """
 
     id: str
@@ -66,6 +67,7 @@ class User(msgspec.Struct):
     admin: bool = False
     disabled: bool = False
     hides_seen: bool = False
+    identity: str | None = None
 
 
 class Device(msgspec.Struct):

@@ -297,7 +297,7 @@ class UserStore(Protocol):
     """People."""
 
     async def add(self, user: User) -> bool:
-        """False if the handle is taken."""
+        """False if the handle or the identity is taken."""
         ...
 
     async def get(self, user: str) -> User | None:
@@ -310,6 +310,10 @@ class UserStore(Protocol):
 
     async def set_hides_seen(self, user: str, *, hides: bool) -> bool:
         """Note whether a user hides what they have seen. False if there is no such user."""
+        ...
+
+    async def by_identity(self, identity: str) -> User | None:
+        """The user who signs in with an identity of elsewhere. Two users never have one: `add` is False for the second."""
         ...
 
     async def set_password(self, user: str, *, was: str, now: str) -> bool:

@@ -16,7 +16,7 @@ class MemoryUsers:
 
     async def add(self, user: User) -> bool:
         """See `UserStore.add`."""
-        if user.id in self._users:
+        if user.id in self._users or (user.identity and await self.by_identity(user.identity)):
             return False
         self._users[user.id] = copied(user)
         return True
@@ -35,6 +35,10 @@ class MemoryUsers:
             return False
         self._users[user].hides_seen = hides
         return True
+
+    async def by_identity(self, identity: str) -> User | None:
+        """See `UserStore.by_identity`."""
+        return next((copied(user) for user in self._users.values() if user.identity == identity), None)
 
     async def set_password(self, user: str, *, was: str, now: str) -> bool:
         """See `UserStore.set_password`."""

@@ -72,10 +72,11 @@ async def _pins(db: Database) -> None:
 
 async def _sign_ins(db: Database) -> None:
     await db[grants.COLLECTION].create_indexes(grants.INDEXES)
+    await db[users.USERS].create_indexes(users.IDENTITY_INDEXES)
 
 
 MIGRATIONS = (
     Migration(1, "first indexes", _first_indexes),
     Migration(2, "pinned messages", _pins),
-    Migration(3, "sign-ins of a user", _sign_ins),
+    Migration(3, "sign-ins of a user, identities", _sign_ins),
 )

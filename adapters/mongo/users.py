@@ -1,7 +1,11 @@
 """Collections `users` and `devices`.
 
 `users`: `_id` handle · `display_name` string · `password_hash` string (argon2id) · `created_at` date · `admin` bool · `disabled` bool ·
-`hides_seen` bool? (absent: no). No index but `_id`.
+`hides_seen` bool? (absent: no) · `identity` string?, of who signs in at an OpenID provider.
+
+| index on `users` | for |
+|---|---|
+| unique, partial `identity` | who signs in there, once |
 
 `devices`: `_id` device id (`dev-…`) · `owner_id` string · `name` string · `secret_hash` string (SHA-256, hex) · `created_at` date ·
 `disabled` bool.
@@ -23,6 +27,9 @@ from chat.models import Device, User
 
 USERS = "users"
 DEVICES = "devices"
+IDENTITY_INDEXES = [
+    IndexModel([("identity", ASCENDING)], unique=True, partialFilterExpression={"identity": {"$type": "string"}})
+]
 DEVICE_INDEXES = [IndexModel([("owner_id", ASCENDING), ("_id", ASCENDING)])]
 
 
@@ -35,18 +42,19 @@ class MongoUsers:
     @translate
     async def add(self, user: User) -> bool:
         """See `UserStore.add`."""
+        document: Document = {
+            "_id": user.id,
+            "display_name": user.display_name,
+            "password_hash": user.password_hash,
+            "created_at": user.created_at,
+            "admin": user.admin,
+            "disabled": user.disabled,
+            "hides_seen": user.hides_seen,
+        }
+        if user.identity is not None:
+            document["identity"] = user.identity
         try:
-            await self._users.insert_one(
-                {
-                    "_id": user.id,
-                    "display_name": user.display_name,
-                    "password_hash": user.password_hash,
-                    "created_at": user.created_at,
-                    "admin": user.admin,
-                    "disabled": user.disabled,
-                    "hides_seen": user.hides_seen,
-                }
-            )
+            await self._users.insert_one(document)
         except DuplicateKeyError:
             return False
         return True
@@ -55,17 +63,13 @@ class MongoUsers:
     async def get(self, user: str) -> User | None:
         """See `UserStore.get`."""
         document = await self._users.find_one({"_id": user})
-        if document is None:
-            return None
-        return User(
-            id=document["_id"],
-            display_name=document["display_name"],
-            password_hash=document["password_hash"],
-            created_at=document["created_at"],
-            admin=document["admin"],
-            disabled=document["disabled"],
-            hides_seen=document.get("hides_seen", False),
-        )
+        return None if document is None else _to_user(document)
+
+    @translate
+    async def by_identity(self, identity: str) -> User | None:
+        """See `UserStore.by_identity`."""
+        document = await self._users.find_one({"identity": identity})
+        return None if document is None else _to_user(document)
 
     @translate
     async def set_hides_seen(self, user: str, *, hides: bool) -> bool:
@@ -154,6 +158,19 @@ class MongoDevices:
         if not changes:
             return await self._devices.find_one({"_id": device}, {"_id": 1}) is not None
         return bool((await self._devices.update_one({"_id": device}, {"$set": changes})).matched_count)
+
+
+def _to_user(document: Document) -> User:
+    return User(
+        id=document["_id"],
+        display_name=document["display_name"],
+        password_hash=document["password_hash"],
+        created_at=document["created_at"],
+        admin=document["admin"],
+        disabled=document["disabled"],
+        hides_seen=document.get("hides_seen", False),
+        identity=document.get("identity"),
+    )
 
 
 def _to_device(document: Document) -> Device:

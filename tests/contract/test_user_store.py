@@ -96,3 +96,16 @@ async def test_devices_are_changed(stores: Stores) -> None:
     assert not await stores.devices.set_secret("dev-x", "cd" * 32)
     assert not await stores.devices.update("dev-x", disabled=True)
     assert not await stores.devices.update("dev-x")
+
+
+async def test_an_identity_belongs_to_one_user(stores: Stores) -> None:
+    assert await stores.users.by_identity("ab" * 32) is None
+    for name in ("user1", "user2"):  # none is no identity
+        assert await stores.users.add(user(name))
+    added = await asyncio.gather(*(stores.users.add(user(f"new{n}", identity="ab" * 32)) for n in range(4)))
+    assert sum(added) == 1
+    winner = f"new{added.index(True)}"
+    assert (
+        await stores.users.by_identity("ab" * 32) == await stores.users.get(winner) == user(winner, identity="ab" * 32)
+    )
+    assert await stores.users.by_identity("") is None
