@@ -28,7 +28,7 @@ from chat.models import Device, User
 USERS = "users"
 DEVICES = "devices"
 IDENTITY_INDEXES = [
-    IndexModel([("identity", ASCENDING)], unique=True, partialFilterExpression={"identity": {"$type": "string"}})
+    IndexModel([("identity", ASCENDING)], unique=True, partialFilterExpression={"identity": {"$exists": True}})
 ]
 DEVICE_INDEXES = [IndexModel([("owner_id", ASCENDING), ("_id", ASCENDING)])]
 
