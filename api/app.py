@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-import os
-import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -24,7 +21,6 @@ from adapters.authority import Authority
 from adapters.memory.ratelimit import MemoryRateLimiter
 from adapters.mongo import open_stores
 from adapters.mqtt_link import MqttLink, instance_name
-from adapters.mqtt_link import MqttLink
 from adapters.oidc import OidcProvider, ProviderConfig
 from adapters.sealing import Seal
 from adapters.stores import Stores
@@ -190,7 +186,6 @@ def assemble(
             users=stores.users,
             devices=stores.devices,
             services=ServiceSecrets(settings.services_dir),
-            services=ServiceSecrets(None),
             accounts=stores.service_accounts,
         ),
         seal=Seal(settings.keys_dir),

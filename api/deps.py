@@ -97,6 +97,8 @@ def requires(*scopes: Scope) -> Callable[[Parts, str | None], Awaitable[Principa
             user = await parts.stores.users.get(caller.id)
             caller = msgspec.structs.replace(caller, admin=user is not None and user.admin)
         if scopes_of(caller).isdisjoint(scopes):
+            if caller.kind is PrincipalKind.USER and set(scopes) <= {Scope.ADMIN, Scope.ADMIN_READ}:
+                raise Forbidden("this is for administrators", code="admin_only")
             raise Forbidden(f"this needs a token with the scope {' or '.join(scopes)}", code="insufficient_scope")
         return caller
 

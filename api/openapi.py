@@ -18,8 +18,6 @@ from api.dead_letters.schemas import (
     LetterPage,
     Replayed,
 )
-from api.devices.schemas import CREDENTIALS_EXAMPLE, DEVICES_EXAMPLE, DeviceCredentials, DeviceList
-from api.errors import Problem, problems_of_a_body
 from api.devices.schemas import (
     CERTIFICATE_EXAMPLE,
     CREDENTIALS_EXAMPLE,
@@ -30,7 +28,7 @@ from api.devices.schemas import (
     DeviceList,
     DeviceView,
 )
-from api.errors import Problem
+from api.errors import Problem, problems_of_a_body
 from api.members.schemas import MEMBERS_EXAMPLE, MemberPage
 from api.messages.schemas import EVENT_EXAMPLE, HISTORY_EXAMPLE, PINS_EXAMPLE, SEND_EXAMPLE, HistoryPage, Pins
 from api.oidc.schemas import PROVIDERS_EXAMPLE, STARTED_EXAMPLE, Providers, Started

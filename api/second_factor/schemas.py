@@ -62,4 +62,4 @@ NEW_FACTOR_EXAMPLE = {
     "secret": "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ",
     "uri": "otpauth://totp/Pabal:haneul?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&issuer=Pabal",
 }
-RECOVERY_EXAMPLE = {"recovery_codes": ["k7wq-3m2x-v9dh-4tzc"]}
+RECOVERY_EXAMPLE = {"recovery_codes": ["k7wq-3m2x-v9dh-4tzc-8pnr-y5gs"]}

@@ -95,7 +95,7 @@ async def test_a_programs_token_opens_what_it_was_given_and_nothing_else(api: Ha
         asking = await introspect(who, haneul.tokens["access_token"])
         assert (listing.status_code, adding.status_code, asking.status_code) == expected, who.id
         for answer in (listing, adding, asking):
-            assert answer.status_code != 403 or answer.json()["code"] == "insufficient_scope"
+            assert answer.status_code != 403 or answer.json()["code"] == "insufficient_scope", answer.text
         for path in ("/v1/me", "/v1/me/sessions", "/v1/chats", "/v1/devices"):  # it is nobody, and has nothing
             refused = await who.get(path)
             assert (refused.status_code, refused.json()["code"]) == (403, "insufficient_scope")

@@ -16,11 +16,20 @@ from api.clock import now
 from api.testing import PASSWORD, Harness, User, running_api
 from chat import topics
 from chat.ids import new_message_id
-from chat.models import DeadLetter
+from chat.models import DeadLetter, ServiceAccount
 from chat.models import User as Person
 from tests.contract.api.route_rules import RULES, Who
 
-MISSING = {"chat": "g-" + "0" * 32, "user": "nobody", "token": "no:token", "letter": "no-letter"}
+MISSING = {
+    "chat": "g-" + "0" * 32,
+    "user": "nobody",
+    "token": "no:token",
+    "letter": "no-letter",
+    "session": "0" * 32,
+    "device": "dev-none",
+    "service_id": "svc-none",
+    "provider": "no-provider",
+}
 """Ids that nobody has. A new kind of path parameter needs an entry here and in `World.ids`."""
 
 OUTSIDE = ("stranger", "left", "root")
@@ -73,7 +82,7 @@ async def new_chat(users: dict[str, User]) -> str:
 
 @asynccontextmanager
 async def running_world(tmp_path: Path, stores: Stores) -> AsyncIterator[World]:
-    async with running_api(tmp_path, stores) as api:
+    async with running_api(tmp_path, stores, login_handle_burst=10_000, login_lock_after=10_000) as api:
         hash_ = await api.parts.passwords.hash(PASSWORD)
         await stores.users.add(Person("root", "관리자", hash_, now(), admin=True))
         users = {name: await api.user(name) for name in (*INSIDE, "stranger", "left", "target")}
@@ -82,5 +91,17 @@ async def running_world(tmp_path: Path, stores: Stores) -> AsyncIterator[World]:
         await users["owner"].call("PUT", "/v1/push-tokens/owner:token", json={"platform": "web"})
         letter = DeadLetter("letter-1", topics.send(chat, "owner"), b"{}", "it could not be read", 3, now())
         await stores.dead_letters.add(letter)
-        ids = {"chat": chat, "user": "target", "token": "owner:token", "letter": "letter-1"}
+        await users["owner"].post("/v1/devices", {"name": "온도계", "id": "dev-world"})
+        await stores.service_accounts.add(ServiceAccount("svc-world", "가게", ["introspect"], "ab" * 32, now(), "root"))
+        (grant,) = await stores.grants.of_user("owner", limit=1)
+        ids = {
+            "chat": chat,
+            "user": "target",
+            "token": "owner:token",
+            "letter": "letter-1",
+            "session": grant.sid,
+            "device": "dev-world",
+            "service_id": "svc-world",
+            "provider": "corp",
+        }
         yield World(api, users, ids)
