@@ -138,7 +138,7 @@ async def token(
 async def introspect(
     caller: Introspector,
     clients: Clients,
-    token: Annotated[str, Form(description="an access token", json_schema_extra={"format": "password"})],
+    token: Annotated[str, Form(min_length=1, description="an access token", json_schema_extra={"format": "password"})],
 ) -> Response:
     """For service accounts with the scope `introspect`: a sign-in that has ended is seen at once, which the signature alone
     does not tell. Code: `insufficient_scope`.
@@ -168,7 +168,9 @@ async def change_password(wish: PasswordChange, caller: Caller, service: Service
 async def revoke(
     service: Service,
     address: Address,
-    token: Annotated[str, Form(description="a refresh or access token", json_schema_extra={"format": "password"})],
+    token: Annotated[
+        str, Form(min_length=1, description="a refresh or access token", json_schema_extra={"format": "password"})
+    ],
     token_type_hint: Annotated[
         str | None, Form(description="`refresh_token` or `access_token`; both are tried")
     ] = None,

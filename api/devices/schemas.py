@@ -25,7 +25,7 @@ class NewDevice(BaseModel):
 class DeviceChange(BaseModel):
     """`PATCH /v1/devices/{device}`; what is left out stays."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     name: str | None = Field(default=None, min_length=1, max_length=128, examples=["안방 온도계"])
     disabled: bool | None = Field(default=None, description="it may not come in, whatever it shows")
