@@ -19,11 +19,11 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from adapters.gathered import Gathered
-from adapters.tokens import TokenVerifier
+from adapters.tokens import Claims, TokenVerifier, credential_id
 from chat.errors import Unauthenticated
 from chat.ids import is_device, is_principal, is_service
 from chat.models import Principal, PrincipalKind
-from chat.ports import DeviceStore, GrantStore, UserStore
+from chat.ports import DeviceStore, GrantStore, ServiceAccountStore, UserStore
 
 MAX_PASSWORD_BYTES = 4096
 """Longer than any token or secret of ours; more is refused before any work is done on it."""
@@ -78,6 +78,7 @@ class PolicyAuthenticator:
 
     Args:
         services: the secrets of our own processes.
+        accounts: programs that administrators have let in; None where none of them comes.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class PolicyAuthenticator:
         users: UserStore,
         devices: DeviceStore,
         services: ServiceSecrets,
+        accounts: ServiceAccountStore | None = None,
     ) -> None:
         self._tokens = tokens
         self._alive = Gathered(grants.alive)
@@ -95,6 +97,7 @@ class PolicyAuthenticator:
         self._users = users
         self._devices = devices
         self._services = services
+        self._accounts = accounts
 
     async def authenticate(self, username: str | None, password: bytes | None) -> Principal:
         """The principal that the credentials of a CONNECT prove.
@@ -110,7 +113,7 @@ class PolicyAuthenticator:
         if is_device(username):
             return await self._device(username, password)
         principal = await self.bearer(_text(password))
-        if principal.id != username:
+        if principal.id != username or principal.kind is not PrincipalKind.USER:
             raise Unauthenticated("the access token belongs to somebody else", code="invalid_token")
         return principal
 
@@ -150,17 +153,35 @@ class PolicyAuthenticator:
         return {id_ for id_ in services if self._services.knows(id_)}.union(*known)
 
     async def bearer(self, token: str) -> Principal:
-        """The user whose access token this is, if the sign-in behind it is alive and the user is not disabled.
+        """Whose access token this is: a user's whose sign-in is alive and who is not disabled; a device's or service account's whose
+        secret is still the one that got it.
 
         Raises:
             Unauthenticated: `invalid_token`, `token_expired`, or `signed_out`.
             Unavailable: a store does not answer.
         """
         claims = self._tokens.verify(token)
+        if is_service(claims.sub):
+            return await self._account(claims)
+        if is_device(claims.sub):
+            return await self._device_token(claims)
         alive, existing = await asyncio.gather(self._alive.holds(claims.sid), self._existing.holds(claims.sub))
         if not (alive and existing):
             raise Unauthenticated("this sign-in has ended", code="signed_out")
         return Principal(id=claims.sub, kind=PrincipalKind.USER, sid=claims.sid, admin=claims.admin)
+
+    async def _account(self, claims: Claims) -> Principal:
+        account = None if self._accounts is None else await self._accounts.get(claims.sub)
+        if account is None or credential_id(account.secret_hash) != claims.sid:
+            raise Unauthenticated("this service account has ended, or has another secret", code="signed_out")
+        granted = frozenset(claims.scope.split()) & frozenset(account.scopes)
+        return Principal(id=account.id, kind=PrincipalKind.ACCOUNT, granted=granted)
+
+    async def _device_token(self, claims: Claims) -> Principal:
+        found = await self._devices.get(claims.sub)
+        if found is None or found.disabled or credential_id(found.secret_hash) != claims.sid:
+            raise Unauthenticated("this device is disabled, or has another secret", code="signed_out")
+        return Principal(id=found.id, kind=PrincipalKind.DEVICE, owner=found.owner)
 
     def _service(self, service: str, secret: bytes) -> Principal:
         if not self._services.proves(service, secret):

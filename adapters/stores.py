@@ -20,6 +20,8 @@ from chat.ports import (
     NoticeStore,
     PushTokenStore,
     ReceiptStore,
+    SecondFactorStore,
+    ServiceAccountStore,
     UserStore,
 )
 from chat.statistics import StatisticsStore
@@ -53,5 +55,7 @@ class Stores:
     broadcasts: BroadcastStore
     openings: OpeningStore
     idempotency: IdempotencyStore
+    service_accounts: ServiceAccountStore
+    second_factors: SecondFactorStore
     healthy: Callable[[], Awaitable[bool]]
     close: Callable[[], Awaitable[None]]

@@ -5,45 +5,44 @@ A token is a JWT (RFC 7519) signed with Ed25519 (RFC 8037), header `{"alg": "EdD
 | claim | value |
 |---|---|
 | `iss`, `aud` | `pabal` |
-| `sub` | the user's handle |
-| `sid` | the grant (sign-in) that the token came from |
-| `scope` | `user`, or `user admin` |
+| `sub` | the user's handle, a device or a service account |
+| `sid` | the grant (sign-in) that the token came from, or the id of the secret |
+| `scope` | `user` or `user admin`; `device`; what a service account was given (`chat.permissions.Scope`) |
 | `iat`, `nbf`, `exp` | Unix seconds; a token lives 15 minutes |
 | `jti` | random |
 
-Keys: one private JWK per file `{kid}.json` (mode 0600) in the keys directory, of which the one with the greatest `kid` signs
-(a kid begins with its UTC time of making); the public half of all of them in one JWKS file, which verifiers re-read when they meet
-a `kid` that they don't know, and once a minute, so that a key that was withdrawn stops working.
+Keys: `adapters.signing_keys` says where they are. The newest one signs. Verifiers read the JWKS file again when they meet a `kid`
+that they don't know, and once a minute, so that a key that was withdrawn stops working.
 
 Nothing here ever puts a token, or a part of one, into an error or a log.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal, NoReturn
 
 import msgspec
+import structlog
 from joserfc import jws, jwt
 from joserfc.errors import JoseError, UnsupportedAlgorithmError
 from joserfc.jwa import JWSAlgModel
 from joserfc.jwk import OKPKey
 from joserfc.util import urlsafe_b64decode
 
-from adapters.secret_files import PUBLIC, write_file
+from adapters.signing_keys import ALGORITHM, import_key, load_keys
 from chat.errors import InvalidId, Unauthenticated, Unavailable
-from chat.ids import check_handle
+from chat.ids import check_handle, is_device, is_principal, is_service
+from chat.permissions import Scope, token_scope
 
 ISSUER: Final = "pabal"
 AUDIENCE: Final = "pabal"
-ALGORITHM: Final = "EdDSA"
-CURVE: Final = "Ed25519"
 
 ACCESS_TTL = 15 * 60
 """Seconds that an access token lives. Short, because it is not looked up in every place that accepts it."""
@@ -59,6 +58,9 @@ UNKNOWN_KID_INTERVAL = 1.0
 
 WITHDRAWN_INTERVAL = 60.0
 """Seconds after which the file is read again anyway."""
+
+ISSUER_INTERVAL = 5.0
+"""Seconds between two looks of an issuer for a newer key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,85 +109,78 @@ class _OnlyEdDSA(jws.JWSRegistry):
         return self.algorithms[name]
 
 
+_log = structlog.get_logger("tokens")
+
 _REGISTRY = _OnlyEdDSA()
 _read_header = msgspec.json.Decoder(_Header)
 _read_claims = msgspec.json.Decoder(Claims)
-
-
-def new_key(keys_dir: Path, *, now: datetime | None = None) -> str:
-    """Make a signing key; it signs as soon as issuers start anew.
-
-    Returns:
-        its kid.
-    """
-    moment = (now or datetime.now(UTC)).strftime("%Y%m%dT%H%M%S")
-    kid = f"{moment}-{secrets.token_hex(4)}"
-    key = OKPKey.generate_key(CURVE, {"kid": kid, "use": "sig", "alg": ALGORITHM})
-    write_file(keys_dir / f"{kid}.json", json.dumps(key.as_dict(private=True)).encode())
-    return kid
-
-
-def load_keys(keys_dir: Path) -> list[OKPKey]:
-    """All private keys, the newest first.
-
-    Raises:
-        Unavailable: the directory or a file in it can't be read.
-    """
-    try:
-        files = sorted(keys_dir.glob("*.json"), reverse=True)
-        return [_import(json.loads(file.read_bytes()), private=True) for file in files]
-    except (OSError, ValueError, JoseError) as error:
-        raise Unavailable(f"the signing keys in {keys_dir} can't be read: {type(error).__name__}") from error
-
-
-def write_jwks(keys_dir: Path, jwks_file: Path) -> list[str]:
-    """Publish the public half of every key.
-
-    Returns:
-        the kids, newest first.
-    """
-    keys = load_keys(keys_dir)
-    document = {"keys": [key.as_dict(private=False) for key in keys]}
-    write_file(jwks_file, json.dumps(document, indent=1).encode(), mode=PUBLIC)
-    return [str(key.kid) for key in keys]
 
 
 class TokenIssuer:
     """Signs access tokens with the newest key.
 
     Args:
-        keys_dir: where the private keys are; read once.
+        keys_dir: where the private keys are; looked at again every few seconds, so that a rotation needs no restart.
         ttl: seconds that a token lives.
         clock: Unix time in seconds.
+        monotonic: seconds of a clock that never jumps.
 
     Raises:
         Unavailable: there is no key, or none that can be read.
     """
 
-    def __init__(self, keys_dir: Path, *, ttl: int = ACCESS_TTL, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        keys_dir: Path,
+        *,
+        ttl: int = ACCESS_TTL,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         keys = load_keys(keys_dir)
         if not keys:
             raise Unavailable(f"there is no signing key in {keys_dir}: run `python -m api.bootstrap`")
+        self._keys_dir = keys_dir
         self._key = keys[0]
         self._ttl = ttl
         self._clock = clock
+        self._monotonic = monotonic
+        self._looked_at = monotonic()
 
-    def issue(self, user: str, *, sid: str, admin: bool = False) -> AccessToken:
-        """A token for `user` that belongs to the sign-in `sid`."""
+    def issue(self, subject: str, *, sid: str, admin: bool = False, scope: str | None = None) -> AccessToken:
+        """A token for `subject`.
+
+        Args:
+            subject: a user, or with `scope` a device or service account.
+            sid: the sign-in that it belongs to; of devices and service accounts `credential_id` of their secret.
+            admin: of a user.
+            scope: what it opens; a user's follows from `admin`.
+        """
         now = int(self._clock())
         claims = {
             "iss": ISSUER,
             "aud": AUDIENCE,
-            "sub": user,
+            "sub": subject,
             "sid": sid,
-            "scope": "user admin" if admin else "user",
+            "scope": token_scope(admin=admin) if scope is None else scope,
             "iat": now,
             "nbf": now,
             "exp": now + self._ttl,
             "jti": secrets.token_hex(16),
         }
-        header = {"alg": ALGORITHM, "kid": str(self._key.kid)}
-        return AccessToken(jwt.encode(header, claims, self._key, registry=_REGISTRY), self._ttl)
+        key = self._newest()
+        header = {"alg": ALGORITHM, "kid": str(key.kid)}
+        return AccessToken(jwt.encode(header, claims, key, registry=_REGISTRY), self._ttl)
+
+    def _newest(self) -> OKPKey:
+        now = self._monotonic()
+        if now - self._looked_at >= ISSUER_INTERVAL:
+            self._looked_at = now
+            try:
+                self._key = next(iter(load_keys(self._keys_dir)), self._key)
+            except Unavailable as error:  # a file that is being moved: what signed goes on signing
+                _log.warning("keys.unreadable", reason=error.reason)
+        return self._key
 
 
 class Jwks:
@@ -255,11 +250,7 @@ class TokenVerifier:
         """
         claims = self._signed(token)
         now = self._clock()
-        if claims.iss != ISSUER or claims.aud != AUDIENCE or "user" not in claims.scope.split() or not claims.sid:
-            _refuse()
-        try:
-            check_handle(claims.sub)
-        except InvalidId:
+        if claims.iss != ISSUER or claims.aud != AUDIENCE or not claims.sid or not _is_whole(claims):
             _refuse()
         if now < claims.nbf - LEEWAY:
             _refuse()
@@ -284,23 +275,26 @@ class TokenVerifier:
             _refuse()
 
 
+def credential_id(secret_hash: str) -> str:
+    """The `sid` of a token that was got with a secret: with another secret it is another one, and the token is no longer valid."""
+    return hashlib.sha256(f"sid:{secret_hash}".encode()).hexdigest()[:32]
+
+
+def _is_whole(claims: Claims) -> bool:
+    """Whether the scopes can be those of the subject: `user` is a person's, and only a person's."""
+    scopes = claims.scope.split()
+    if is_principal(claims.sub) and (is_device(claims.sub) or is_service(claims.sub)):
+        return bool(scopes) and Scope.USER not in scopes and (Scope.DEVICE in scopes) == is_device(claims.sub)
+    try:
+        check_handle(claims.sub)
+    except InvalidId:
+        return False
+    return Scope.USER in scopes
+
+
 def _refuse() -> NoReturn:
     """One answer for everything that is wrong with a token: it helps nobody to know how close a forgery came."""
     raise Unauthenticated("the access token is not valid", code="invalid_token") from None
-
-
-def _import(value: Mapping[str, Any], *, private: bool) -> OKPKey:
-    """One key of ours.
-
-    Raises:
-        ValueError: it is none.
-    """
-    if not isinstance(value, dict) or value.get("kty") != "OKP" or value.get("crv") != CURVE:
-        raise ValueError("no Ed25519 key")
-    key = OKPKey.import_key({name: member for name, member in value.items() if isinstance(member, str)})
-    if not isinstance(key.kid, str) or key.is_private < private:
-        raise ValueError("an Ed25519 key without its kid or its private half")
-    return key
 
 
 def _public_keys(document: Any) -> dict[str, OKPKey]:
@@ -309,7 +303,7 @@ def _public_keys(document: Any) -> dict[str, OKPKey]:
     keys: dict[str, OKPKey] = {}
     for value in document["keys"]:
         try:
-            key = _import(value, private=False)
+            key = import_key(value, private=False)
         except (ValueError, JoseError):
             continue  # RFC 7517 §5: a key that is not understood is ignored, the others count
         keys.setdefault(str(key.kid), key)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -14,12 +14,16 @@ import httpx
 import structlog
 from fastapi import APIRouter, FastAPI
 from prometheus_client import CollectorRegistry
+from pydantic import TypeAdapter, ValidationError
 
 from adapters.authenticator import PolicyAuthenticator, ServiceSecrets
+from adapters.authority import Authority
 from adapters.broker_admin import BrokerAdmin, HttpProcesses
 from adapters.memory.ratelimit import MemoryRateLimiter
 from adapters.mongo import open_stores
 from adapters.mqtt_link import MqttLink, instance_name
+from adapters.oidc import OidcProvider, ProviderConfig
+from adapters.sealing import Seal
 from adapters.stores import Stores
 from adapters.tokens import Jwks, TokenIssuer, TokenVerifier
 from adapters.valkey import Valkey, ValkeyInvalidations, ValkeyRateLimiter, ValkeyRecents, connect
@@ -44,8 +48,12 @@ from api.members.endpoints import router as members
 from api.messages.endpoints import router as messages
 from api.messages.schemas import HistoryItem
 from api.middleware import BodyLimit, RequestContext, RequestMetrics, cors
+from api.oidc.endpoints import router as oidc
 from api.push_tokens.endpoints import router as push_tokens
-from api.settings import Settings
+from api.second_factor.endpoints import router as second_factor
+from api.service_accounts.endpoints import router as service_accounts
+from api.sessions.endpoints import router as sessions
+from api.settings import Settings, explain
 from api.sync.endpoints import router as sync
 from api.users.endpoints import router as users
 from chat.admin import Connections, Processes
@@ -57,6 +65,9 @@ PRINCIPAL = "svc-api"
 
 ROUTERS: tuple[APIRouter, ...] = (
     auth,
+    oidc,
+    sessions,
+    second_factor,
     me,
     users,
     chats,
@@ -70,6 +81,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     push_tokens,
     dead_letters,
     *ADMIN,
+    service_accounts,
     health,
 )
 
@@ -141,11 +153,33 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
             health=lambda: _health(stores, valkey, link),
             connections=BrokerAdmin(outside, settings.broker_admin_url, settings.broker_admin_secret_file),
             processes=HttpProcesses(outside, settings.api_processes),
+            providers=await stack.enter_async_context(open_providers(settings.oidc_file)),
         )
         stack.callback(parts.passwords.close)
         announcer = Announcer(parts.invalidations, parts.link, parts.stores.notices)
         await stack.enter_async_context(_background(keep_sweeping(announcer)))
         yield parts
+
+
+@asynccontextmanager
+async def open_providers(file: Path | None) -> AsyncIterator[dict[str, OidcProvider]]:
+    """The OpenID providers of a file: a JSON object of `ProviderConfig` by name.
+
+    Raises:
+        Unavailable: the file can't be used; says why, without its secrets.
+    """
+    found = {} if file is None else _read_providers(file)
+    async with httpx.AsyncClient() as http:
+        yield {name: OidcProvider(config, http) for name, config in found.items()}
+
+
+def _read_providers(file: Path) -> dict[str, ProviderConfig]:
+    try:
+        return TypeAdapter(dict[str, ProviderConfig]).validate_json(file.read_bytes())
+    except OSError as error:
+        raise Unavailable(f"{file} can't be read: {error.strerror}") from error
+    except ValidationError as error:
+        raise Unavailable(f"{file} can't be used: {explain(error)}") from None
 
 
 def assemble(
@@ -159,6 +193,7 @@ def assemble(
     health: Callable[[], Awaitable[dict[str, bool]]],
     connections: Connections,
     processes: Processes,
+    providers: Mapping[str, OidcProvider],
 ) -> Parts:
     """Put together what does not depend on where the outside is."""
     jwks = Jwks(settings.jwks_file)
@@ -173,7 +208,13 @@ def assemble(
             users=stores.users,
             devices=stores.devices,
             services=ServiceSecrets(settings.services_dir),
+            accounts=stores.service_accounts,
         ),
+        seal=Seal(settings.keys_dir),
+        providers=providers,
+        authority=None
+        if settings.ca_dir is None
+        else Authority(settings.ca_dir, days=settings.api_device_certificate_days),
         passwords=Passwords(
             memory_kib=settings.argon2_memory_kib, passes=settings.argon2_passes, threads=settings.argon2_threads
         ),
@@ -182,6 +223,7 @@ def assemble(
             MemoryRateLimiter(),
             handle=Rule(settings.login_handle_rate, settings.login_handle_burst),
             address=Rule(settings.login_address_rate, settings.login_address_burst),
+            lock=Rule(1 / settings.login_lock_seconds, settings.login_lock_after),
         ),
         requests=Requests(Rule(settings.api_rate, settings.api_burst)),
         invalidations=invalidations,

@@ -1,7 +1,8 @@
 """`python -m api.bootstrap`: what must be there before the processes start. Running it again changes nothing that is there.
 
-Makes: the schema in MongoDB, a signing key and the JWKS file, the secrets of our services, the users of a credentials file.
-Reads PABAL_MONGO_URL, PABAL_MONGO_DATABASE, PABAL_KEYS_DIR, PABAL_JWKS_FILE, PABAL_SERVICES_DIR.
+Makes: the schema in MongoDB, a signing key and the JWKS file, the secrets of our services, an authority for certificates of devices,
+the users of a credentials file.
+Reads PABAL_MONGO_URL, PABAL_MONGO_DATABASE, PABAL_KEYS_DIR, PABAL_JWKS_FILE, PABAL_SERVICES_DIR, PABAL_CA_DIR.
 
 The credentials file is JSON:
 `{"admin": {"handle": …, "password": …}, "users": [{"handle": …, "password": …, "display_name": …}]}`.
@@ -19,10 +20,13 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from adapters.authority import ensure_authority
 from adapters.mongo import open_stores
+from adapters.sealing import ensure_seal
 from adapters.secret_files import new_secret, write_file
-from adapters.tokens import load_keys, new_key, write_jwks
-from api.auth.passwords import MAX_LENGTH, MIN_LENGTH, Passwords
+from adapters.signing_keys import load_keys, new_key, write_jwks
+from api.auth.password_rules import MAX_LENGTH, MIN_LENGTH
+from api.auth.passwords import Passwords
 from api.clock import now
 from api.settings import explain
 from chat.errors import PabalError
@@ -44,6 +48,7 @@ class BootstrapSettings(BaseSettings):
     keys_dir: Path
     jwks_file: Path
     services_dir: Path
+    ca_dir: Path | None = None
     argon2_memory_kib: int = Field(default=19 * 1024, ge=8)
     argon2_passes: int = Field(default=2, ge=1)
 
@@ -129,6 +134,10 @@ async def bootstrap(settings: BootstrapSettings, wanted: Credentials) -> list[st
     """
     done = ensure_keys(settings.keys_dir, settings.jwks_file)
     done += ensure_service_secrets(settings.services_dir)
+    if ensure_seal(settings.keys_dir):
+        done.append(f"made the key that seals second factors in {settings.keys_dir}")
+    if settings.ca_dir is not None and ensure_authority(settings.ca_dir):
+        done.append(f"made an authority for certificates of devices in {settings.ca_dir}")
     stores = await open_stores(settings.mongo_url, settings.mongo_database)
     passwords = Passwords(memory_kib=settings.argon2_memory_kib, passes=settings.argon2_passes, threads=1)
     try:

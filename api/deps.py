@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, cast
 
+import msgspec
 from fastapi import Depends, Request
 from fastapi.security import OAuth2PasswordBearer
 
 from adapters.authenticator import PolicyAuthenticator
+from adapters.authority import Authority
+from adapters.oidc import OidcProvider
+from adapters.sealing import Seal
 from adapters.stores import Stores
 from adapters.tokens import Jwks, TokenIssuer
 from api.auth.passwords import Passwords
 from api.limits import STANDING, Limits, Requests
 from api.settings import Settings
 from chat.admin import Connections, Processes
-from chat.errors import RateLimited, Unauthenticated
+from chat.errors import Forbidden, RateLimited, Unauthenticated
 from chat.history import Recents
-from chat.models import Principal
+from chat.models import Principal, PrincipalKind
+from chat.permissions import Scope, scopes_of
 from chat.ports import Invalidations, Link
 
 TOKEN_PATH = "/v1/auth/token"  # noqa: S105 - a path
+REVOKE_PATH = "/v1/auth/revoke"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +35,7 @@ class Parts:
     """Everything that `api.app` (or a test) has put together.
 
     Attributes:
+        authority: who signs certificates of devices; None when nobody does.
         health: what the process needs, by name, and whether it answers now; never raises.
     """
 
@@ -37,6 +44,9 @@ class Parts:
     issuer: TokenIssuer
     jwks: Jwks
     authenticator: PolicyAuthenticator
+    authority: Authority | None
+    seal: Seal
+    providers: Mapping[str, OidcProvider]
     passwords: Passwords
     limits: Limits
     requests: Requests
@@ -48,9 +58,15 @@ class Parts:
     processes: Processes
 
 
-_bearer = OAuth2PasswordBearer(
-    tokenUrl=TOKEN_PATH, refreshUrl=TOKEN_PATH, scopes={"user": "chat", "admin": "administration"}, auto_error=False
-)
+_SCOPES = {
+    Scope.USER.value: "chat, as a person",
+    Scope.ADMIN.value: "administration",
+    Scope.ADMIN_READ.value: "to look at administration",
+    Scope.INTROSPECT.value: "to ask about tokens",
+    Scope.DEVICE.value: "a device's own credentials",
+}
+
+_bearer = OAuth2PasswordBearer(tokenUrl=TOKEN_PATH, refreshUrl=TOKEN_PATH, scopes=_SCOPES, auto_error=False)
 
 
 # Coroutine functions, although they wait for nothing: FastAPI calls plain functions in a thread, and each such hop costs more than they do.
@@ -64,16 +80,46 @@ PartsDep = Annotated[Parts, Depends(_parts)]
 async def _caller(request: Request, parts: PartsDep, token: Annotated[str | None, Depends(_bearer)]) -> Principal:
     if token is None:
         raise Unauthenticated("this needs an access token: Authorization: Bearer …")
-    principal = await parts.authenticator.bearer(token)
-    standing, wait = parts.requests.take(principal.id)
+    caller = await parts.authenticator.bearer(token)
+    _take(request, parts, caller)
+    if Scope.USER not in scopes_of(caller):
+        raise Forbidden("this token is not a person's", code="insufficient_scope")
+    return caller
+
+
+def _take(request: Request, parts: Parts, caller: Principal) -> None:
+    """One request of what the caller may send."""
+    standing, wait = parts.requests.take(caller.id)
     setattr(request.state, STANDING, standing)
     if wait:
         raise RateLimited("too many requests in too short a time", retry_after=wait)
-    return principal
 
 
 Caller = Annotated[Principal, Depends(_caller)]
-"""The signed-in user; 401 when there is none."""
+"""The signed-in user; 401 when there is none, 403 for devices and service accounts."""
+
+
+def requires(*scopes: Scope) -> Callable[[Request, Parts, str | None], Awaitable[Principal]]:
+    """A dependency: whoever calls with one of these scopes, be it a user, a device or a service account; 403 for others.
+
+    A user's `admin` is asked of the store and not only of the token: who is no longer one is out at once.
+    """
+
+    async def holder(request: Request, parts: PartsDep, token: Annotated[str | None, Depends(_bearer)]) -> Principal:
+        if token is None:
+            raise Unauthenticated("this needs an access token: Authorization: Bearer …")
+        caller = await parts.authenticator.bearer(token)
+        _take(request, parts, caller)
+        if caller.kind is PrincipalKind.USER and caller.admin:
+            user = await parts.stores.users.get(caller.id)
+            caller = msgspec.structs.replace(caller, admin=user is not None and user.admin)
+        if scopes_of(caller).isdisjoint(scopes):
+            if caller.kind is PrincipalKind.USER and set(scopes) <= {Scope.ADMIN, Scope.ADMIN_READ}:
+                raise Forbidden("this is for administrators", code="admin_only")
+            raise Forbidden(f"this needs a token with the scope {' or '.join(scopes)}", code="insufficient_scope")
+        return caller
+
+    return holder
 
 
 def address_of(request: Request) -> str:

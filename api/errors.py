@@ -9,6 +9,7 @@
 | `code` | stable; programs decide by it |
 | `instance` | the path that was asked |
 | `errors` | only with `invalid_request`: the fields that are wrong, as `{"field", "message", "type"}` |
+| `error`, `error_description` | only at the OAuth2 routes: what RFC 6749 §5.2 asks for |
 
 What is not ours to show (an unexpected exception) is logged and answered as `internal` without a word of it.
 """
@@ -29,7 +30,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
-from chat.errors import PabalError, RateLimited, Unauthenticated, Unavailable
+from chat.errors import Forbidden, PabalError, RateLimited, Unauthenticated, Unavailable
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -37,6 +38,12 @@ MAX_FIELD_ERRORS = 20
 """More wrong fields than that are not listed."""
 
 MAX_FIELD_NAME = 200
+
+OAUTH_PATHS = frozenset({"/v1/auth/token", "/v1/auth/revoke"})
+"""Where OAuth2 libraries look for `error`."""
+
+OAUTH_ERRORS = {"not_json": "invalid_request", "unavailable": "temporarily_unavailable", "internal": "server_error"}
+"""Codes of ours that OAuth2 has another word for; what is no code of OAuth2's stays as it is."""
 
 # Starlette's own refusals: status -> (code, detail).
 _HTTP = {
@@ -80,6 +87,8 @@ class Problem(BaseModel):
     code: str = Field(description="stable: programs decide by it")
     instance: str
     errors: list[FieldError] | None = Field(default=None, description="with code `invalid_request` only")
+    error: str | None = Field(default=None, description="at `/v1/auth/token` and `/v1/auth/revoke`: RFC 6749 §5.2")
+    error_description: str | None = Field(default=None, description="likewise")
 
 
 def problem(
@@ -102,6 +111,8 @@ def problem(
     }
     if errors is not None:
         body["errors"] = errors
+    if scope["path"] in OAUTH_PATHS:  # RFC 6749 §5.2, for OAuth2 libraries that know nothing of problem details
+        body |= {"error": OAUTH_ERRORS.get(code, code), "error_description": detail}
     # ASCII escapes: a field name in the request may hold a lone surrogate, which UTF-8 can't.
     return Response(json.dumps(body), status, headers=headers, media_type=MEDIA_TYPE)
 
@@ -152,6 +163,10 @@ def _headers(error: PabalError) -> dict[str, str]:
         return {"Retry-After": str(max(1, math.ceil(min(error.retry_after, 3600))))}
     if isinstance(error, Unavailable):
         return {"Retry-After": "1"}
+    if isinstance(error, Unauthenticated) and error.code == "invalid_client":
+        return {"WWW-Authenticate": 'Basic realm="pabal"'}  # RFC 6749 §5.2
+    if isinstance(error, Forbidden) and error.code == "insufficient_scope":
+        return {"WWW-Authenticate": 'Bearer realm="pabal", error="insufficient_scope"'}  # RFC 6750 §3.1
     if isinstance(error, Unauthenticated):
         # RFC 6750 §3: no error code when no token was shown.
         shown = error.code in {"invalid_token", "token_expired", "signed_out"}

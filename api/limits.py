@@ -34,25 +34,41 @@ class Limits:
         shared: buckets that all api processes share.
         local: buckets of this process, for as long as the shared ones do not answer: guessing must not become free
             because Valkey is down, and nobody is locked out by it.
+        handle: tries for one handle, whether they succeed or not.
+        address: tries from one address.
+        lock: tries for one handle that fail in a row. A handle that nobody has is locked just the same, and who is signed in
+            already stays so.
     """
 
-    def __init__(self, shared: RateLimiter, local: RateLimiter, *, handle: Rule, address: Rule) -> None:
+    def __init__(self, shared: RateLimiter, local: RateLimiter, *, handle: Rule, address: Rule, lock: Rule) -> None:
         self._shared = shared
         self._local = local
         self._handle = handle
         self._address = address
+        self._lock = lock
 
     async def sign_in(self, username: str, address: str) -> None:
-        """Count one try to sign in.
+        """Count one try to sign in; `signed_in` when it succeeded.
 
         Raises:
             RateLimited: too many.
         """
         await self._take(f"login:address:{address}", self._address)
         try:
-            await self._take(f"login:handle:{check_handle(username)}", self._handle)
+            handle = check_handle(username)
         except InvalidId:
             return  # nobody has such a handle: there is no password to guess, and no key to make of it
+        await self._take(f"login:handle:{handle}", self._handle)
+        await self._take(f"login:lock:{handle}", self._lock)
+
+    async def signed_in(self, username: str) -> None:
+        """The tries until now were the owner's: they count no more towards the lock."""
+        key = f"login:lock:{username}"
+        await self._local.forget(key)
+        try:
+            await self._shared.forget(key)
+        except Unavailable as error:
+            _log.warning("limits.local", reason=error.reason)
 
     async def from_address(self, what: str, address: str) -> None:
         """Count one registration or refresh.

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from api.admin.routers import EXAMPLES as ADMIN_EXAMPLES
-from api.auth.schemas import ACCOUNT_EXAMPLE, TOKENS_EXAMPLE, Account, Tokens
+from api.auth.schemas import ACCOUNT_EXAMPLE, INTROSPECTION_EXAMPLE, TOKENS_EXAMPLE, Account, Introspection, Tokens
 from api.blocks.schemas import BLOCKS_EXAMPLE, BlockPage
 from api.chats.schemas import CHAT_EXAMPLE, CHATS_EXAMPLE, ChatPage, ChatView
 from api.contacts.schemas import CONTACT_EXAMPLE, CONTACTS_EXAMPLE, ContactPage, ContactView
@@ -21,7 +21,16 @@ from api.dead_letters.schemas import (
     LetterPage,
     Replayed,
 )
-from api.devices.schemas import CREDENTIALS_EXAMPLE, DEVICES_EXAMPLE, DeviceCredentials, DeviceList
+from api.devices.schemas import (
+    CERTIFICATE_EXAMPLE,
+    CREDENTIALS_EXAMPLE,
+    DEVICE_EXAMPLE,
+    DEVICES_EXAMPLE,
+    DeviceCertificate,
+    DeviceCredentials,
+    DeviceList,
+    DeviceView,
+)
 from api.errors import Problem, problems_of_a_body
 from api.invitations.schemas import (
     LINK_EXAMPLE,
@@ -54,6 +63,22 @@ from api.messages.schemas import (
     MessageReceipts,
     Pins,
 )
+from api.oidc.schemas import PROVIDERS_EXAMPLE, STARTED_EXAMPLE, Providers, Started
+from api.second_factor.schemas import (
+    FACTOR_EXAMPLE,
+    NEW_FACTOR_EXAMPLE,
+    RECOVERY_EXAMPLE,
+    FactorState,
+    NewFactor,
+    RecoveryCodes,
+)
+from api.service_accounts.schemas import (
+    SERVICE_CREDENTIALS_EXAMPLE,
+    SERVICES_EXAMPLE,
+    ServiceAccountCredentials,
+    ServiceAccountPage,
+)
+from api.sessions.schemas import SESSIONS_EXAMPLE, SessionList
 from api.sync.schemas import RESET_EXAMPLE, SYNC_EXAMPLE, SYNC_PAGE_EXAMPLE, SyncAnswer
 from api.users.schemas import PROFILE_EXAMPLE, PROFILES_EXAMPLE, Profile, ProfileList
 from chat.envelopes import Event, Reset, Send, SyncPage
@@ -74,20 +99,31 @@ EXAMPLES: dict[type[msgspec.Struct], dict[str, Any]] = {
     ChatPage: CHATS_EXAMPLE,
     ChatView: CHAT_EXAMPLE,
     ClearedUpTo: CLEARED_EXAMPLE,
+    DeviceCertificate: CERTIFICATE_EXAMPLE,
     DeviceCredentials: CREDENTIALS_EXAMPLE,
     DeviceList: DEVICES_EXAMPLE,
+    DeviceView: DEVICE_EXAMPLE,
     Event: EVENT_EXAMPLE,
     HistoryItem: ITEM_EXAMPLE,
+    FactorState: FACTOR_EXAMPLE,
     HistoryPage: HISTORY_EXAMPLE,
+    Introspection: INTROSPECTION_EXAMPLE,
     LetterDetail: LETTER_EXAMPLE,
     LetterPage: LETTERS_EXAMPLE,
     MemberPage: MEMBERS_EXAMPLE,
     MessageReceipts: RECEIPTS_EXAMPLE,
+    NewFactor: NEW_FACTOR_EXAMPLE,
     Pins: PINS_EXAMPLE,
     Profile: PROFILE_EXAMPLE,
+    Providers: PROVIDERS_EXAMPLE,
+    RecoveryCodes: RECOVERY_EXAMPLE,
     Replayed: REPLAYED_EXAMPLE,
     Reset: RESET_EXAMPLE,
     Send: SEND_EXAMPLE,
+    ServiceAccountCredentials: SERVICE_CREDENTIALS_EXAMPLE,
+    ServiceAccountPage: SERVICES_EXAMPLE,
+    SessionList: SESSIONS_EXAMPLE,
+    Started: STARTED_EXAMPLE,
     SyncAnswer: SYNC_EXAMPLE,
     SyncPage: SYNC_PAGE_EXAMPLE,
     Tokens: TOKENS_EXAMPLE,

@@ -35,7 +35,11 @@ class Settings(BaseSettings):
     link_secret_file: Path
     keys_dir: Path
     jwks_file: Path
+    ca_dir: Path | None = None
+    """Our own certificate authority for devices; None: none is enrolled."""
 
+    oidc_file: Path | None = None
+    """OpenID providers at which people may sign in: JSON, by name; it holds secrets."""
     api_forwarded_allow_ips: str = ""
     """Addresses of proxies whose `X-Forwarded-For` is believed, with commas; empty: nobody's, so that nobody chooses their own address."""
     api_max_body_bytes: int = Field(default=256 * 1024, ge=1024)
@@ -46,6 +50,8 @@ class Settings(BaseSettings):
     api_max_members: int = Field(default=5000, ge=2)
     api_max_devices: int = Field(default=100, ge=1)
     """Devices of one user."""
+    api_device_certificate_days: int = Field(default=90, ge=1, le=825)
+    """How long a device's certificate is valid; it renews it before."""
     api_max_push_tokens: int = Field(default=50, ge=1)
     """Push tokens of one user; the one that was used longest ago makes room."""
     api_max_contacts: int = Field(default=5000, ge=1)
@@ -66,6 +72,8 @@ class Settings(BaseSettings):
     """Origins whose pages may call the api, with commas, such as `https://chat.example.org`; empty: none, `*`: all."""
     api_idempotency_seconds: float = Field(default=86_400.0, ge=60)
     """For how long an idempotency key is remembered."""
+    api_max_sessions: int = Field(default=100, ge=1)
+    """Sign-ins of one user; the one that was used longest ago makes room."""
     api_send_timeout: float = Field(default=10.0, gt=0)
     """Seconds that a REST send waits for the bridge."""
 
@@ -94,6 +102,10 @@ class Settings(BaseSettings):
     login_handle_burst: float = Field(default=30, ge=1)
     login_address_rate: float = Field(default=20, gt=0)
     login_address_burst: float = Field(default=500, ge=1)
+    login_lock_after: float = Field(default=50, ge=1)
+    """Tries for one handle that fail in a row before it is locked: NIST SP 800-63B §3.2.2 allows 100."""
+    login_lock_seconds: float = Field(default=300, gt=0)
+    """Then one more try in so many seconds, until one succeeds."""
 
     @field_validator("api_bind")
     @classmethod

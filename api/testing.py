@@ -12,13 +12,15 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 
+from adapters.authority import ensure_authority
 from adapters.memory.connections import MemoryConnections, MemoryProcesses
 from adapters.memory.invalidations import MemoryInvalidations
 from adapters.memory.ratelimit import MemoryRateLimiter
 from adapters.memory.recents import MemoryRecents
+from adapters.sealing import ensure_seal
+from adapters.signing_keys import new_key, write_jwks
 from adapters.stores import Stores
-from adapters.tokens import new_key, write_jwks
-from api.app import assemble, create_app
+from api.app import assemble, create_app, open_providers
 from api.clock import now
 from api.deps import Parts
 from api.settings import Settings
@@ -198,12 +200,15 @@ async def running_api(
 ) -> AsyncIterator[Harness]:
     """The api on `stores`, with keys in `directory` and cheap passwords; `settings` as in `api.settings`."""
     new_key(directory / "keys")
+    ensure_authority(directory / "ca")
+    ensure_seal(directory / "keys")
     write_jwks(directory / "keys", directory / "jwks.json")
     chosen = {
         "mongo_url": "mongodb://unused",
         "link_secret_file": directory / "unused",
         "keys_dir": directory / "keys",
         "jwks_file": directory / "jwks.json",
+        "ca_dir": directory / "ca",
         "argon2_memory_kib": 8,
         "argon2_passes": 1,
         **settings,
@@ -216,19 +221,21 @@ async def running_api(
 
     @asynccontextmanager
     async def opened(settings: Settings) -> AsyncIterator[Parts]:
-        parts = assemble(
-            settings,
-            stores=stores,
-            link=link,
-            invalidations=invalidations,
-            limiter=limiter or MemoryRateLimiter(),
-            recents=recents or MemoryRecents(),
-            health=health,
-            connections=connections,
-            processes=processes,
-        )
-        yield parts
-        parts.passwords.close()
+        async with open_providers(settings.oidc_file) as providers:
+            parts = assemble(
+                settings,
+                stores=stores,
+                link=link,
+                invalidations=invalidations,
+                limiter=limiter or MemoryRateLimiter(),
+                recents=recents or MemoryRecents(),
+                health=health,
+                connections=connections,
+                processes=processes,
+                providers=providers,
+            )
+            yield parts
+            parts.passwords.close()
 
     app = create_app(Settings.model_validate(chosen), opened=opened)
     transport = httpx.ASGITransport(app, client=("192.0.2.1", 50000))

@@ -28,6 +28,9 @@ class PrincipalKind(StrEnum):
     USER = "user"
     DEVICE = "device"
     SERVICE = "service"
+    """One of our own processes: it may do everything on the broker."""
+    ACCOUNT = "account"
+    """A program of somebody else's that an administrator has let in, over REST only, with the scopes that they gave it."""
 
 
 class Circle(StrEnum):
@@ -45,6 +48,7 @@ class Principal(msgspec.Struct, frozen=True):
         sid: the grant (sign-in) behind a user's token; None for devices and services.
         admin: may use the administration routes.
         owner: of a device: the user who registered it.
+        granted: of a service account: the scopes in its token.
     """
 
     id: str
@@ -52,6 +56,7 @@ class Principal(msgspec.Struct, frozen=True):
     sid: str | None = None
     admin: bool = False
     owner: str | None = None
+    granted: frozenset[str] = frozenset()
 
 
 class User(msgspec.Struct):
@@ -63,6 +68,7 @@ class User(msgspec.Struct):
         avatar: where their picture is, an address.
         profile_for: who sees `about` and `avatar`.
         reachable_by: who may open a direct chat with them, or bring them into a group.
+        identity: of who signs in at an OpenID provider, SHA-256 of issuer and subject; their `password_hash` is empty.
     """
 
     id: str
@@ -76,6 +82,7 @@ class User(msgspec.Struct):
     avatar: str | None = None
     profile_for: Circle = Circle.EVERYONE
     reachable_by: Circle = Circle.EVERYONE
+    identity: str | None = None
 
 
 class Device(msgspec.Struct):
@@ -89,6 +96,40 @@ class Device(msgspec.Struct):
     disabled: bool = False
 
 
+class ServiceAccount(msgspec.Struct):
+    """A program that an administrator has let in. `secret_hash` as a device's.
+
+    Attributes:
+        id: `svc-…`, its client id; never that of one of our own processes.
+        scopes: what its tokens may carry (`chat.permissions.Scope`).
+    """
+
+    id: str
+    name: str
+    scopes: list[str]
+    secret_hash: str
+    created_at: datetime
+    created_by: str
+
+
+class SecondFactor(msgspec.Struct):
+    """What somebody has beside their password.
+
+    Attributes:
+        sealed: the TOTP secret, which only the api can open.
+        confirmed: whether they have shown a code of it; before that it is asked of nobody.
+        step: the last time step that was used; codes of it and before are refused.
+        recovery: SHA-256 of the recovery codes that are left.
+    """
+
+    user: str
+    sealed: str
+    created_at: datetime
+    confirmed: bool = False
+    step: int = 0
+    recovery: list[str] = []
+
+
 SPENT_TOKENS_KEPT = 20
 """How many spent refresh tokens a grant remembers: five hours of 15-minute rotations, within which reuse is recognised."""
 
@@ -100,6 +141,10 @@ class Grant(msgspec.Struct):
         sid: the family's id, claim `sid` of its access tokens.
         current: SHA-256 of the refresh token that is valid now.
         previous: SHA-256 values of the spent ones (the newest `SPENT_TOKENS_KEPT`): showing one again revokes the family.
+        via: how they signed in: `password`, or `oidc:` and the provider's name.
+        client: what the program called itself (User-Agent), for people who look at their sign-ins.
+        address: from where it was last refreshed.
+        used_at: when it was made or last refreshed.
     """
 
     sid: str
@@ -109,6 +154,10 @@ class Grant(msgspec.Struct):
     expires_at: datetime
     previous: list[str] = []
     revoked_at: datetime | None = None
+    via: str = "password"
+    client: str = ""
+    address: str = ""
+    used_at: datetime | None = None
 
 
 class ChatKind(StrEnum):

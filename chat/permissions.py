@@ -15,6 +15,49 @@ from chat.models import ChatKind, Circle, Member, Principal, PrincipalKind, Role
 from chat.topics import Kind, Topic
 
 
+class Scope(StrEnum):
+    """What an access token opens over REST. The rules below say what its holder may do there."""
+
+    USER = "user"
+    """To act as oneself: chats, history, contacts, devices, sign-ins."""
+    MODERATE = "moderate"
+    """To keep order: what administration gives to moderators."""
+    ADMIN = "admin"
+    """All of administration."""
+    ADMIN_READ = "admin:read"
+    """To look at what administrators see, and change nothing."""
+    INTROSPECT = "introspect"
+    """To ask whether a token is valid, and whose it is."""
+    DEVICE = "device"
+    """A thing's own credentials."""
+
+
+IMPLIED: dict[Scope, frozenset[Scope]] = {Scope.ADMIN: frozenset({Scope.MODERATE, Scope.ADMIN_READ})}
+"""What a scope brings along."""
+
+SERVICE_SCOPES = frozenset({Scope.INTROSPECT, Scope.ADMIN_READ, Scope.ADMIN})
+"""What an administrator may give to a service account. Never `user`: it is nobody, and in no chat."""
+
+
+def scopes_of(principal: Principal) -> frozenset[Scope]:
+    """The scopes of whoever holds a token, with those that they imply."""
+    match principal.kind:
+        case PrincipalKind.USER:
+            held = {Scope.USER, Scope.ADMIN} if principal.admin else {Scope.USER}
+        case PrincipalKind.DEVICE:
+            held = {Scope.DEVICE}
+        case PrincipalKind.ACCOUNT:
+            held = {scope for scope in SERVICE_SCOPES if scope.value in principal.granted}
+        case _:
+            held = set()
+    return frozenset(held).union(*(IMPLIED.get(scope, frozenset()) for scope in held))
+
+
+def token_scope(*, admin: bool) -> str:
+    """The claim `scope` of a user's token."""
+    return f"{Scope.USER} {Scope.ADMIN}" if admin else Scope.USER.value
+
+
 class Action(StrEnum):
     """What a principal does with a topic."""
 

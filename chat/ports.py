@@ -1,7 +1,7 @@
 """Ports: what our processes need from the outside, as Protocols. `adapters/` has two of each: the real one and its
 in-memory twin, and `tests/contract/` runs the same tests on both.
 
-The stores are here, the rest in `chat.services`; all of them can be imported from here.
+The stores are here, those of sign-ins and credentials in `chat.accounts`, the rest in `chat.services`; all of them can be imported from here.
 
 Every method that touches the outside may raise `chat.errors.Unavailable` (transient; nothing or all of it happened).
 """
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from chat.accounts import GrantStore, SecondFactorStore, ServiceAccountStore
 from chat.audit import Anchor, AuditEntry, AuditRecord, AuditSearch
 from chat.envelopes import Event
 from chat.history import AudienceStore, HistoryStore
@@ -20,7 +21,6 @@ from chat.models import (
     Chat,
     DeadLetter,
     Device,
-    Grant,
     Head,
     LetterEvent,
     Member,
@@ -69,6 +69,8 @@ __all__ = [
     "PushTokenStore",
     "RateLimiter",
     "ReceiptStore",
+    "SecondFactorStore",
+    "ServiceAccountStore",
     "UserStore",
 ]
 
@@ -300,7 +302,7 @@ class UserStore(Protocol):
     """People."""
 
     async def add(self, user: User) -> bool:
-        """False if the handle is taken."""
+        """False if the handle or the identity is taken."""
         ...
 
     async def get(self, user: str) -> User | None:
@@ -313,6 +315,14 @@ class UserStore(Protocol):
 
     async def set_hides_seen(self, user: str, *, hides: bool) -> bool:
         """Note whether a user hides what they have seen. False if there is no such user."""
+        ...
+
+    async def by_identity(self, identity: str) -> User | None:
+        """The user who signs in with an identity of elsewhere. Two users never have one: `add` is False for the second."""
+        ...
+
+    async def set_password(self, user: str, *, was: str, now: str) -> bool:
+        """Store another password hash, if `was` is the one that is stored; else False."""
         ...
 
     async def hiding(self, ids: Sequence[str]) -> set[str]:
@@ -347,32 +357,12 @@ class DeviceStore(Protocol):
         """The devices of one user."""
         ...
 
-
-class GrantStore(Protocol):
-    """Sign-ins."""
-
-    async def add(self, grant: Grant) -> None:
-        """Store a new sign-in."""
+    async def set_secret(self, device: str, secret_hash: str) -> bool:
+        """Store another secret. False if there is no such device."""
         ...
 
-    async def by_token(self, token_hash: str) -> Grant | None:
-        """The grant that has, or had, this refresh token (SHA-256, hex)."""
-        ...
-
-    async def rotate(self, sid: str, *, spent: str, fresh: str, expires_at: datetime) -> bool:
-        """Make `fresh` the valid token if `spent` is the valid one now and the grant is not revoked; else False."""
-        ...
-
-    async def revoke(self, sid: str, at: datetime) -> None:
-        """End a sign-in."""
-        ...
-
-    async def revoke_all(self, user: str, at: datetime, *, keep: str | None = None) -> list[str]:
-        """End every sign-in of a user that lives, but for `keep`; their ids."""
-        ...
-
-    async def alive(self, sids: Sequence[str]) -> set[str]:
-        """Those that are neither revoked nor expired: the broker's sweep, in one query."""
+    async def update(self, device: str, *, name: str | None = None, disabled: bool | None = None) -> bool:
+        """Change what is not None. False if there is no such device."""
         ...
 
 

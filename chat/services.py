@@ -59,6 +59,10 @@ class RateLimiter(Protocol):
         """
         ...
 
+    async def forget(self, key: str) -> None:
+        """Fill a bucket."""
+        ...
+
 
 class JobQueue(Protocol):
     """Background work. Losing a job is allowed: sweepers find what was not done."""

@@ -25,6 +25,7 @@ from stack.command import JsonOption, StateOption, fail, load_settings, print_js
 from stack.dead_letters_cli import app as dead_letters_app
 from stack.display import TerminalConsole
 from stack.keeper import StackFailed
+from stack.keys_cli import app as keys_app
 from stack.lock import AlreadyRunning
 from stack.ports import BadPortBase
 from stack.servers import BinaryMissing
@@ -40,6 +41,7 @@ Run and look after a whole Pabal on this machine: mongod, Valkey, the MQTT broke
     pabal broker clients     who is connected
     pabal admin --help       users, chats, statistics, the audit log
     pabal dead-letters list  which messages could not be processed
+    pabal keys rotate        a new key for access tokens, without logging anyone out
 
 Everything that it writes lies in one directory (./var, --state DIR): data, keys, passwords (credentials.json), what runs
 where (stack.json), logs. A second stack runs beside the first with another directory and other ports:
@@ -58,6 +60,7 @@ app = typer.Typer(
 app.add_typer(admin_app, name="admin")
 app.add_typer(broker_app, name="broker")
 app.add_typer(dead_letters_app, name="dead-letters")
+app.add_typer(keys_app, name="keys")
 
 
 def main() -> None:

@@ -186,7 +186,7 @@ class _Environment:
         }
 
     def bootstrap(self) -> dict[str, str]:
-        return {**self.common, **self._directories("keys", "services")}
+        return {**self.common, **self._directories("keys", "services", "ca")}
 
     def broker(self) -> dict[str, str]:
         return {
@@ -210,7 +210,12 @@ class _Environment:
             "PABAL_BROKER_TLS_KEY": settings.broker_tls_key,
             "PABAL_BROKER_TLS_CLIENT_CA": settings.broker_tls_client_ca,
         }
+        mode = {}
+        if settings.broker_tls_client_ca is None and settings.broker_tls_client_cert != "off":  # devices of our own
+            files["PABAL_BROKER_TLS_CLIENT_CA"] = self.state.directory("ca") / "ca.pem"
+            mode["PABAL_BROKER_TLS_CLIENT_CERT"] = settings.broker_tls_client_cert or "optional"
         return {
+            **mode,
             "PABAL_BROKER_TLS": str(self.bind.get("mqtts", "")),
             "PABAL_BROKER_WSS": str(self.bind.get("wss", "")),
             **{name: str(file.absolute()) for name, file in files.items() if file is not None},
@@ -223,7 +228,7 @@ class _Environment:
         others = {name: f"http://{self.bind[f'{name}_http'].reachable}" for name in ("broker", "bridge", "worker")}
         return {
             **self._service("svc-api"),
-            **self._directories("keys"),
+            **self._directories("keys", "ca"),
             "PABAL_API_BIND": str(self.bind["api"]),
             "PABAL_BROKER_ADMIN_URL": others["broker"],
             "PABAL_BROKER_ADMIN_SECRET_FILE": str(self.state.broker_admin),

@@ -23,6 +23,8 @@ from adapters.memory.notices import MemoryNotices
 from adapters.memory.openings import MemoryOpenings
 from adapters.memory.push_tokens import MemoryPushTokens
 from adapters.memory.receipts import MemoryReceipts
+from adapters.memory.second_factors import MemorySecondFactors
+from adapters.memory.service_accounts import MemoryServiceAccounts
 from adapters.memory.statistics import MemoryStatistics
 from adapters.memory.users import MemoryDevices, MemoryUsers
 from adapters.stores import Stores
@@ -55,6 +57,8 @@ def memory_stores() -> Stores:
         broadcasts=MemoryBroadcasts(),
         idempotency=MemoryIdempotency(),
         openings=MemoryOpenings(chats, messages, receipts),
+        service_accounts=MemoryServiceAccounts(),
+        second_factors=MemorySecondFactors(),
         healthy=_healthy,
         close=_close,
     )

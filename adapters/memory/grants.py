@@ -33,7 +33,13 @@ class MemoryGrants:
                 return copied(grant)
         return None
 
-    async def rotate(self, sid: str, *, spent: str, fresh: str, expires_at: datetime) -> bool:
+    async def get(self, sid: str) -> Grant | None:
+        """See `GrantStore.get`."""
+        return copied(self._grants[sid]) if sid in self._grants else None
+
+    async def rotate(
+        self, sid: str, *, spent: str, fresh: str, expires_at: datetime, at: datetime, address: str
+    ) -> bool:
         """See `GrantStore.rotate`."""
         grant = self._grants.get(sid)
         if grant is None or grant.current != spent or not _alive(grant):
@@ -41,6 +47,7 @@ class MemoryGrants:
         grant.current = fresh
         grant.previous = [*grant.previous, spent][-SPENT_TOKENS_KEPT:]
         grant.expires_at = to_ms(expires_at)
+        grant.used_at, grant.address = to_ms(at), address
         return True
 
     async def revoke(self, sid: str, at: datetime) -> None:
@@ -55,6 +62,12 @@ class MemoryGrants:
         for grant in ended:
             grant.revoked_at = to_ms(at)
         return [grant.sid for grant in ended]
+
+    async def of_user(self, user: str, *, skip: int = 0, limit: int) -> list[Grant]:
+        """See `GrantStore.of_user`."""
+        found = [grant for grant in self._grants.values() if grant.user == user and _alive(grant)]
+        found.sort(key=lambda grant: grant.used_at or datetime.min.replace(tzinfo=UTC), reverse=True)
+        return [copied(grant) for grant in found[skip : skip + limit]]
 
     async def alive(self, sids: Sequence[str]) -> set[str]:
         """See `GrantStore.alive`."""

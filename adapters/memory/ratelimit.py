@@ -52,6 +52,10 @@ class MemoryRateLimiter:
             self._keep(key, tokens)
         return left
 
+    async def forget(self, key: str) -> None:
+        """See `RateLimiter.forget`."""
+        self._buckets.pop(key, None)
+
     def _tokens(self, key: str, rate: float, burst: float) -> float:
         now = self._clock()
         tokens, at = self._buckets.get(key, (burst, now))

@@ -32,7 +32,7 @@ class MemoryUsers:
 
     async def add(self, user: User) -> bool:
         """See `UserStore.add`."""
-        if user.id in self._users:
+        if user.id in self._users or (user.identity and await self.by_identity(user.identity)):
             return False
         self._users[user.id] = copied(user)
         return True
@@ -54,6 +54,17 @@ class MemoryUsers:
         if user not in self._users:
             return False
         self._users[user].hides_seen = hides
+        return True
+
+    async def by_identity(self, identity: str) -> User | None:
+        """See `UserStore.by_identity`."""
+        return next((copied(user) for user in self._users.values() if user.identity == identity), None)
+
+    async def set_password(self, user: str, *, was: str, now: str) -> bool:
+        """See `UserStore.set_password`."""
+        if user not in self._users or self._users[user].password_hash != was:
+            return False
+        self._users[user].password_hash = now
         return True
 
     async def hiding(self, ids: Sequence[str]) -> set[str]:
@@ -114,3 +125,19 @@ class MemoryDevices:
     async def owned_by(self, owner: str) -> list[Device]:
         """See `DeviceStore.owned_by`; by id."""
         return [copied(device) for _, device in sorted(self._devices.items()) if device.owner == owner]
+
+    async def set_secret(self, device: str, secret_hash: str) -> bool:
+        """See `DeviceStore.set_secret`."""
+        if device not in self._devices:
+            return False
+        self._devices[device].secret_hash = secret_hash
+        return True
+
+    async def update(self, device: str, *, name: str | None = None, disabled: bool | None = None) -> bool:
+        """See `DeviceStore.update`."""
+        found = self._devices.get(device)
+        if found is None:
+            return False
+        found.name = found.name if name is None else name
+        found.disabled = found.disabled if disabled is None else disabled
+        return True

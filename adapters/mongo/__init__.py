@@ -27,6 +27,8 @@ from adapters.mongo.notices import MongoNotices
 from adapters.mongo.openings import MongoOpenings
 from adapters.mongo.push_tokens import MongoPushTokens
 from adapters.mongo.receipts import MongoReceipts
+from adapters.mongo.second_factors import MongoSecondFactors
+from adapters.mongo.service_accounts import MongoServiceAccounts
 from adapters.mongo.statistics import MongoStatistics
 from adapters.mongo.users import MongoDevices, MongoUsers
 from adapters.stores import Stores
@@ -75,6 +77,8 @@ def stores_of(db: Database) -> Stores:
         broadcasts=MongoBroadcasts(db),
         openings=MongoOpenings(db),
         idempotency=MongoIdempotency(db),
+        service_accounts=MongoServiceAccounts(db),
+        second_factors=MongoSecondFactors(db),
         healthy=lambda: healthy(db),
         close=db.client.close,
     )

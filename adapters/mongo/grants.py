@@ -8,11 +8,15 @@
 | `previous` | [string] | SHA-256 of the newest `SPENT_TOKENS_KEPT` spent ones: one of them shown again is a theft |
 | `created_at`, `expires_at` | date | |
 | `revoked_at` | date? | |
+| `via` | string? | how they signed in; absent: `password` |
+| `client`, `address` | string? | which program, and from where it was last refreshed |
+| `used_at` | date? | when it was made or last refreshed |
 
 | index | for |
 |---|---|
 | unique `current` | a token that is shown |
 | `previous` | a spent token that is shown |
+| `(user_id, used_at)` | the sign-ins of a user, the last used first |
 | TTL `expires_at`, a week | forgets sign-ins that ended |
 """
 
@@ -21,7 +25,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from pymongo import ASCENDING, IndexModel
+from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.errors import DuplicateKeyError
 
 from adapters.mongo.client import Database, Document, fetch, translate
@@ -33,6 +37,7 @@ KEPT_SECONDS = 7 * 86_400
 INDEXES = [
     IndexModel([("current", ASCENDING)], unique=True),
     IndexModel([("previous", ASCENDING)]),
+    IndexModel([("user_id", ASCENDING), ("used_at", DESCENDING)]),
     IndexModel([("expires_at", ASCENDING)], expireAfterSeconds=KEPT_SECONDS),
 ]
 
@@ -62,12 +67,20 @@ class MongoGrants:
         return None if document is None else _to_grant(document)
 
     @translate
-    async def rotate(self, sid: str, *, spent: str, fresh: str, expires_at: datetime) -> bool:
+    async def get(self, sid: str) -> Grant | None:
+        """See `GrantStore.get`."""
+        document = await self._grants.find_one({"_id": sid})
+        return None if document is None else _to_grant(document)
+
+    @translate
+    async def rotate(
+        self, sid: str, *, spent: str, fresh: str, expires_at: datetime, at: datetime, address: str
+    ) -> bool:
         """See `GrantStore.rotate`: one atomic update, so of two who show the same token one is refused."""
         result = await self._grants.update_one(
             {"_id": sid, "current": spent, **_alive()},
             {
-                "$set": {"current": fresh, "expires_at": expires_at},
+                "$set": {"current": fresh, "expires_at": expires_at, "used_at": at, "address": address},
                 "$push": {"previous": {"$each": [spent], "$slice": -SPENT_TOKENS_KEPT}},
             },
         )
@@ -86,6 +99,14 @@ class MongoGrants:
         if sids:
             await self._grants.update_many({"_id": {"$in": sids}, "revoked_at": None}, {"$set": {"revoked_at": at}})
         return sids
+
+    @translate
+    async def of_user(self, user: str, *, skip: int = 0, limit: int) -> list[Grant]:
+        """See `GrantStore.of_user`."""
+        cursor = self._grants.find(
+            {"user_id": user, **_alive()}, sort=[("used_at", DESCENDING)], skip=skip, limit=limit
+        )
+        return [_to_grant(document) for document in await cursor.to_list()]
 
     @translate
     async def alive(self, sids: Sequence[str]) -> set[str]:
@@ -108,6 +129,10 @@ def _from_grant(grant: Grant) -> Document:
         "previous": grant.previous,
         "created_at": grant.created_at,
         "expires_at": grant.expires_at,
+        "via": grant.via,
+        "client": grant.client,
+        "address": grant.address,
+        "used_at": grant.used_at,
     }
     if grant.revoked_at is not None:
         document["revoked_at"] = grant.revoked_at
@@ -123,4 +148,8 @@ def _to_grant(document: Document) -> Grant:
         created_at=document["created_at"],
         expires_at=document["expires_at"],
         revoked_at=document.get("revoked_at"),
+        via=document.get("via", "password"),
+        client=document.get("client", ""),
+        address=document.get("address", ""),
+        used_at=document.get("used_at"),
     )

@@ -108,6 +108,11 @@ async def _idempotency(db: Database) -> None:
     await db[idempotency.COLLECTION].create_indexes(idempotency.INDEXES)
 
 
+async def _sign_ins(db: Database) -> None:
+    await db[grants.COLLECTION].create_indexes(grants.INDEXES)
+    await db[users.USERS].create_indexes(users.IDENTITY_INDEXES)
+
+
 MIGRATIONS = (
     Migration(1, "first indexes", _first_indexes),
     Migration(2, "pinned messages", _pins),
@@ -115,4 +120,5 @@ MIGRATIONS = (
     Migration(4, "administration", _administration),
     Migration(5, "reactions and answers", _answers),
     Migration(6, "idempotency keys", _idempotency),
+    Migration(7, "sign-ins of a user, identities", _sign_ins),
 )

@@ -1,10 +1,14 @@
 """Collections `users` and `devices`.
 
 `users`: `_id` handle · `display_name` string · `password_hash` string (argon2id) · `created_at` date · `admin` bool · `disabled` bool ·
-`hides_seen` bool? (absent: no) · `about` string? · `avatar` string? (an address) · `profile_for`, `reachable_by` string? (`everyone`, `contacts`;
-absent: everyone) · `blocked_until` date?, and more that administrators set (`adapters.mongo.admin`). No index of its own but `_id`.
+`hides_seen` bool? (absent: no) · `identity` string?, of who signs in at an OpenID provider · `about` string? · `avatar` string? (an address) · `profile_for`, `reachable_by` string? (`everyone`, `contacts`;
+absent: everyone) · `blocked_until` date?, and more that administrators set (`adapters.mongo.admin`).
 
 Who is disabled, or kept out until a time that has not come, is read as `disabled`; so is a device whose owner is.
+
+| index on `users` | for |
+|---|---|
+| unique, partial `identity` | who signs in there, once |
 
 `devices`: `_id` device id (`dev-…`) · `owner_id` string · `name` string · `secret_hash` string (SHA-256, hex) · `created_at` date ·
 `disabled` bool.
@@ -27,6 +31,9 @@ from chat.models import Circle, Device, User
 
 USERS = "users"
 DEVICES = "devices"
+IDENTITY_INDEXES = [
+    IndexModel([("identity", ASCENDING)], unique=True, partialFilterExpression={"identity": {"$exists": True}})
+]
 DEVICE_INDEXES = [IndexModel([("owner_id", ASCENDING), ("_id", ASCENDING)])]
 
 
@@ -39,19 +46,20 @@ class MongoUsers:
     @translate
     async def add(self, user: User) -> bool:
         """See `UserStore.add`."""
+        document: Document = {
+            "_id": user.id,
+            "display_name": user.display_name,
+            "password_hash": user.password_hash,
+            "created_at": user.created_at,
+            "admin": user.admin,
+            "disabled": user.disabled,
+            "hides_seen": user.hides_seen,
+            **_profile_of(user),
+        }
+        if user.identity is not None:
+            document["identity"] = user.identity
         try:
-            await self._users.insert_one(
-                {
-                    "_id": user.id,
-                    "display_name": user.display_name,
-                    "password_hash": user.password_hash,
-                    "created_at": user.created_at,
-                    "admin": user.admin,
-                    "disabled": user.disabled,
-                    "hides_seen": user.hides_seen,
-                    **_profile_of(user),
-                }
-            )
+            await self._users.insert_one(document)
         except DuplicateKeyError:
             return False
         return True
@@ -77,9 +85,21 @@ class MongoUsers:
         return bool((await self._users.update_one({"_id": user}, {"$set": dict(changes)})).matched_count)
 
     @translate
+    async def by_identity(self, identity: str) -> User | None:
+        """See `UserStore.by_identity`."""
+        document = await self._users.find_one({"identity": identity})
+        return None if document is None else _to_user(document)
+
+    @translate
     async def set_hides_seen(self, user: str, *, hides: bool) -> bool:
         """See `UserStore.set_hides_seen`."""
         result = await self._users.update_one({"_id": user}, {"$set": {"hides_seen": hides}})
+        return bool(result.matched_count)
+
+    @translate
+    async def set_password(self, user: str, *, was: str, now: str) -> bool:
+        """See `UserStore.set_password`."""
+        result = await self._users.update_one({"_id": user, "password_hash": was}, {"$set": {"password_hash": now}})
         return bool(result.matched_count)
 
     @translate
@@ -151,6 +171,21 @@ class MongoDevices:
         documents = await fetch(self._devices, {"owner_id": owner}, sort=[("_id", ASCENDING)])
         return [_to_device(document) for document in documents]
 
+    @translate
+    async def set_secret(self, device: str, secret_hash: str) -> bool:
+        """See `DeviceStore.set_secret`."""
+        result = await self._devices.update_one({"_id": device}, {"$set": {"secret_hash": secret_hash}})
+        return bool(result.matched_count)
+
+    @translate
+    async def update(self, device: str, *, name: str | None = None, disabled: bool | None = None) -> bool:
+        """See `DeviceStore.update`."""
+        wanted = {"name": name, "disabled": disabled}
+        changes = {field: value for field, value in wanted.items() if value is not None}
+        if not changes:
+            return await self._devices.find_one({"_id": device}, {"_id": 1}) is not None
+        return bool((await self._devices.update_one({"_id": device}, {"$set": changes})).matched_count)
+
 
 def _profile_of(user: User) -> Document:
     """What a user may leave out."""
@@ -175,6 +210,7 @@ def _to_user(document: Document) -> User:
         avatar=document.get("avatar"),
         profile_for=Circle(document.get("profile_for", Circle.EVERYONE)),
         reachable_by=Circle(document.get("reachable_by", Circle.EVERYONE)),
+        identity=document.get("identity"),
     )
 
 

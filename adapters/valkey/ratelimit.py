@@ -84,3 +84,12 @@ class ValkeyRateLimiter:
                     (key, float(tokens)) for (key, _), tokens in zip(rows[start : start + _CHUNK], answers, strict=True)
                 )
         return left
+
+    async def forget(self, key: str) -> None:
+        """See `RateLimiter.forget`.
+
+        Raises:
+            Unavailable: Valkey does not answer.
+        """
+        with unavailable("fill a rate limit"):
+            await self._client.delete(f"rate:{key}")

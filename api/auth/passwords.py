@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import unicodedata
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -11,10 +10,8 @@ from typing import TypeVar
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from api.auth.password_rules import normal
 from chat.errors import RateLimited
-
-MIN_LENGTH = 8
-MAX_LENGTH = 256
 
 WAITING = 64
 """Passwords that may wait for a thread; at about 30 ms each they wait for a second with two threads, and more is a flood."""
@@ -24,8 +21,6 @@ T = TypeVar("T")
 
 class Passwords:
     """Hashes and checks passwords.
-
-    A password is compared in Unicode form NFC (RFC 8265 §4.2.2): 비밀번호 typed on a Mac and on a phone is one password.
 
     Args:
         memory_kib: memory of one hash.
@@ -46,16 +41,20 @@ class Passwords:
         Raises:
             RateLimited: too many passwords at once.
         """
-        return await self._run(lambda: self._hasher.hash(_normal(password)))
+        return await self._run(lambda: self._hasher.hash(normal(password)))
 
     async def matches(self, stored: str | None, password: str) -> bool:
-        """Whether `password` is the one behind `stored`; takes as long when nothing is stored (None), and says no.
+        """Whether `password` is the one behind `stored`; takes as long when nothing is stored (None or empty), and says no.
 
         Raises:
             RateLimited: too many passwords at once.
         """
-        right = await self._run(lambda: self._verify(stored or self._nobody, _normal(password)))
-        return right and stored is not None
+        right = await self._run(lambda: self._verify(stored or self._nobody, normal(password)))
+        return right and bool(stored)
+
+    def outdated(self, stored: str) -> bool:
+        """Whether a stored hash is cheaper or dearer than those that are made now."""
+        return self._hasher.check_needs_rehash(stored)
 
     def close(self) -> None:
         """End the threads."""
@@ -75,7 +74,3 @@ class Passwords:
             return await asyncio.get_running_loop().run_in_executor(self._pool, work)
         finally:
             self._under_way -= 1
-
-
-def _normal(password: str) -> str:
-    return unicodedata.normalize("NFC", password)

@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.auth.passwords import MAX_LENGTH, MIN_LENGTH
+from api.auth.password_rules import MAX_LENGTH, MIN_LENGTH
 
 DisplayName = Annotated[
     str,
@@ -27,6 +27,17 @@ class Registration(BaseModel):
     display_name: DisplayName
 
 
+class PasswordChange(BaseModel):
+    """`PUT /v1/me/password`."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    current_password: str = Field(max_length=MAX_LENGTH, repr=False, examples=["파발은 밤에도 달린다"])
+    new_password: str = Field(
+        min_length=MIN_LENGTH, max_length=MAX_LENGTH, repr=False, examples=["역참마다 말을 갈아탄다"]
+    )
+
+
 class Account(msgspec.Struct):
     """A user, as they see themselves."""
 
@@ -42,13 +53,29 @@ class Account(msgspec.Struct):
 
 
 class Tokens(msgspec.Struct):
-    """RFC 6749 §5.1. `expires_in`: seconds that the access token lives. The refresh token works once."""
+    """RFC 6749 §5.1. `expires_in`: seconds that the access token lives. The refresh token works once; programs that sign in with a
+    secret get none.
+    """
 
     access_token: str
     token_type: str
     expires_in: int
-    refresh_token: str
     scope: str
+    refresh_token: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class Introspection(msgspec.Struct, omit_defaults=True):
+    """RFC 7662 §2.2. `active` alone for a token that is not valid now, whatever is wrong with it."""
+
+    active: bool
+    sub: str | None = None
+    scope: str | None = None
+    sid: str | None = None
+    iss: str | None = None
+    aud: str | None = None
+    exp: int | None = None
+    iat: int | None = None
+    token_type: str | None = None
 
 
 ACCOUNT_EXAMPLE = {
@@ -68,4 +95,15 @@ TOKENS_EXAMPLE = {
     "expires_in": 900,
     "refresh_token": "q2Zt…",
     "scope": "user",
+}
+INTROSPECTION_EXAMPLE = {
+    "active": True,
+    "sub": "haneul",
+    "scope": "user",
+    "sid": "0f3c9b6c5f0b4d1e8a7766554433221f",
+    "iss": "pabal",
+    "aud": "pabal",
+    "exp": 1777864621,
+    "iat": 1777863721,
+    "token_type": "bearer",
 }

@@ -1,33 +1,24 @@
-"""Registration, sign-in and refresh.
-
-A sign-in is a grant: a family of refresh tokens of which only the newest is valid (RFC 9700 §4.14.2). A spent one that is shown
-again means that two hold the family, and nobody can tell which of them is the thief: the family ends for both.
-"""
+"""Registration, sign-in, refresh and revocation: who may; `api.sessions` has the life of sign-ins."""
 
 from __future__ import annotations
 
-import hashlib
-import secrets
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import NoReturn
 
 import structlog
 
-from adapters.secret_files import new_secret
-from adapters.tokens import TokenIssuer
-from api.auth.passwords import MAX_LENGTH, Passwords
-from api.auth.schemas import Account, Registration, Tokens
+from adapters.tokens import TokenVerifier
+from api.auth.password_rules import MAX_LENGTH, check_password
+from api.auth.passwords import Passwords
+from api.auth.schemas import Account, PasswordChange, Registration, Tokens
 from api.clock import now
 from api.limits import Limits
-from chat.envelopes import Invalidation
-from chat.errors import Conflict, Unauthenticated, Unavailable
+from api.second_factor.service import SecondFactors
+from api.sessions.service import Origin, SessionService
+from chat.errors import Conflict, Forbidden, Unauthenticated
 from chat.ids import check_handle
-from chat.models import Grant, User
-from chat.ports import GrantStore, Invalidations, UserStore
-
-REFRESH_TTL = timedelta(days=30)
-"""A phone that has not been used for so long signs in anew; each refresh starts the time again."""
+from chat.models import Principal, User
+from chat.ports import UserStore
 
 _log = structlog.get_logger("api")
 
@@ -37,21 +28,23 @@ class AuthService:
     """The decisions of `/v1/auth`."""
 
     users: UserStore
-    grants: GrantStore
-    issuer: TokenIssuer
+    sessions: SessionService
+    factors: SecondFactors
+    verifier: TokenVerifier
     passwords: Passwords
     limits: Limits
-    invalidations: Invalidations
 
     async def register(self, wish: Registration, *, address: str) -> Account:
         """Make a user.
 
         Raises:
             InvalidId: the handle can't be chosen.
+            BadInput: `weak_password`.
             Conflict: `handle_taken`.
             RateLimited: too many from this address.
         """
         check_handle(wish.handle)
+        check_password(wish.password, wish.handle, wish.display_name)
         await self.limits.from_address("register", address)
         if await self.users.get(wish.handle) is not None:
             _taken()  # before the work of a hash; `add` decides
@@ -66,74 +59,72 @@ class AuthService:
         _log.info("user.registered", user=user.id)
         return account(user)
 
-    async def sign_in(self, username: str, password: str, *, address: str) -> Tokens:
-        """Tokens for a username and password.
+    async def sign_in(self, username: str, password: str, *, otp: str | None = None, origin: Origin) -> Tokens:
+        """Tokens for a username and password, and a code for whom has a second factor.
 
-        An unknown or disabled user takes as long as a wrong password and gets the same answer.
+        An unknown or disabled user takes as long as a wrong password and gets the same answer; so does a wrong code.
 
         Raises:
             Unauthenticated: `invalid_grant`.
+            Forbidden: `mfa_required`: the password is right, and a code is needed as well.
             RateLimited: too many tries for this handle or from this address.
         """
-        await self.limits.sign_in(username, address)
+        await self.limits.sign_in(username, origin.address)
         user = await self.users.get(username) if _plausible(username) else None
         right = await self.passwords.matches(user.password_hash if user else None, password[: MAX_LENGTH + 1])
-        if user is None or user.disabled or not right:
-            _log.info("sign_in.refused", address=address)
-            raise Unauthenticated("the handle or the password is wrong", code="invalid_grant")
-        refresh, moment = new_secret(), now()
-        grant = Grant(
-            sid=secrets.token_hex(16),
-            user=user.id,
-            current=_digest(refresh),
-            created_at=moment,
-            expires_at=moment + REFRESH_TTL,
-        )
-        await self.grants.add(grant)
-        return self._tokens(user, grant.sid, refresh)
+        if user is None or user.disabled or not right or not await self.factors.passes(user, otp):
+            _log.info("sign_in.refused", address=origin.address)
+            raise Unauthenticated("the handle, the password or the code is wrong", code="invalid_grant")
+        await self.limits.signed_in(username)
+        if self.passwords.outdated(user.password_hash):
+            fresh = await self.passwords.hash(password)
+            await self.users.set_password(user.id, was=user.password_hash, now=fresh)
+        return await self.sessions.open(user, via="password", origin=origin)
 
-    async def refresh(self, token: str, *, address: str) -> Tokens:
+    async def change_password(self, wish: PasswordChange, *, caller: Principal, address: str) -> None:
+        """Another password; every other sign-in ends, because whoever knew the old one may have made it.
+
+        Raises:
+            Forbidden: `wrong_password`, also when somebody else changed it at this moment.
+            BadInput: `weak_password`.
+            RateLimited: too many tries: this guesses a password as well as signing in does.
+        """
+        await self.limits.sign_in(caller.id, address)
+        user = await self.users.get(caller.id)
+        if user is None or not await self.passwords.matches(user.password_hash, wish.current_password):
+            _wrong_password()
+        await self.limits.signed_in(caller.id)
+        check_password(wish.new_password, user.id, user.display_name)
+        fresh = await self.passwords.hash(wish.new_password)
+        if not await self.users.set_password(user.id, was=user.password_hash, now=fresh):
+            _wrong_password()
+        _log.info("password.changed", user=user.id)
+        await self.sessions.end_all(user.id, keep=caller.sid)
+
+    async def refresh(self, token: str, *, origin: Origin) -> Tokens:
         """New tokens for a refresh token, which is spent by it.
 
         Raises:
             Unauthenticated: `invalid_grant`: unknown, spent (its sign-in has ended now), expired, or the user is disabled.
             RateLimited: too many from this address.
         """
-        await self.limits.from_address("refresh", address)
-        spent = _digest(token)
-        grant = await self.grants.by_token(spent)
-        if grant is None or grant.revoked_at is not None or grant.expires_at <= now():
-            _ended()
-        user = await self.users.get(grant.user)
-        if user is None or user.disabled:
-            _ended()
-        fresh = new_secret()
-        rotated = grant.current == spent and await self.grants.rotate(
-            grant.sid, spent=spent, fresh=_digest(fresh), expires_at=now() + REFRESH_TTL
-        )
-        if not rotated:
-            await self._end_family(grant)
-            _ended()
-        return self._tokens(user, grant.sid, fresh)
+        await self.limits.from_address("refresh", origin.address)
+        return await self.sessions.refresh(token, origin=origin)
 
-    async def _end_family(self, grant: Grant) -> None:
-        """A spent token was shown again: end the sign-in everywhere, at once."""
-        await self.grants.revoke(grant.sid, now())
-        _log.warning("refresh.reused", user=grant.user, sid=grant.sid)
+    async def revoke(self, token: str, *, address: str) -> None:
+        """End the sign-in of a refresh or access token. A token that is none is not told apart (RFC 7009 §2.2).
+
+        Raises:
+            RateLimited: too many from this address.
+        """
+        await self.limits.from_address("revoke", address)
+        if await self.sessions.end_by_token(token):
+            return
         try:
-            await self.invalidations.publish(Invalidation(kind="grant", sid=grant.sid, user=grant.user))
-        except Unavailable as error:  # the brokers' sweep finds it within a minute
-            _log.warning("invalidation.lost", kind="grant", reason=error.reason)
-
-    def _tokens(self, user: User, sid: str, refresh: str) -> Tokens:
-        access = self.issuer.issue(user.id, sid=sid, admin=user.admin)
-        return Tokens(
-            access_token=access.value,
-            token_type="bearer",  # noqa: S106 - RFC 6750, no secret
-            expires_in=access.expires_in,
-            refresh_token=refresh,
-            scope="user admin" if user.admin else "user",
-        )
+            claims = self.verifier.verify(token)
+        except Unauthenticated:
+            return
+        await self.sessions.end_by_sid(claims.sid)
 
 
 def account(user: User) -> Account:
@@ -156,13 +147,9 @@ def _plausible(username: str) -> bool:
     return len(username) <= 64 and username.isascii() and username.isprintable()
 
 
-def _digest(token: str) -> str:
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
+def _wrong_password() -> NoReturn:
+    raise Forbidden("the current password is wrong", code="wrong_password")
 
 
 def _taken() -> NoReturn:
     raise Conflict("this handle is taken", code="handle_taken")
-
-
-def _ended() -> NoReturn:
-    raise Unauthenticated("the refresh token is not valid; sign in again", code="invalid_grant")

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Depends, Path, Response
 
 from api.answers import answer, returns
-from api.deps import Caller, PartsDep
-from api.devices.schemas import DeviceCredentials, DeviceList, NewDevice
+from api.deps import Caller, PartsDep, requires
+from api.devices.credentials import DeviceCredentialService
+from api.devices.schemas import (
+    CertificateRequest,
+    DeviceCertificate,
+    DeviceChange,
+    DeviceCredentials,
+    DeviceList,
+    DeviceView,
+    NewDevice,
+)
 from api.devices.service import DeviceService
 from api.errors import problems
+from chat.models import Principal
+from chat.permissions import Scope
 
 router = APIRouter(tags=["devices"])
 
@@ -19,7 +30,17 @@ def _service(parts: PartsDep) -> DeviceService:
     return DeviceService(devices=parts.stores.devices, max_devices=parts.settings.api_max_devices)
 
 
+def _credentials(parts: PartsDep) -> DeviceCredentialService:
+    return DeviceCredentialService(
+        devices=parts.stores.devices, invalidations=parts.invalidations, authority=parts.authority
+    )
+
+
 Service = Annotated[DeviceService, Depends(_service)]
+Credentials = Annotated[DeviceCredentialService, Depends(_credentials)]
+OwnerOrDevice = Annotated[Principal, Depends(requires(Scope.USER, Scope.DEVICE))]
+DeviceId = Annotated[str, Path(max_length=64, examples=["dev-livingroom"])]
+_ONE = "/v1/devices/{device}"
 
 
 @router.post(
@@ -44,3 +65,49 @@ async def add(wish: NewDevice, caller: Caller, service: Service) -> Response:
 async def devices(caller: Caller, service: Service) -> Response:
     """Without their secrets."""
     return answer(await service.owned(caller=caller))
+
+
+@router.get(
+    _ONE,
+    summary="One of my devices",
+    responses={**returns(DeviceView, "The device, without its secret"), **problems(401, 403, 404)},
+)
+async def device(device: DeviceId, caller: OwnerOrDevice, service: Credentials) -> Response:
+    """For its owner and for the device itself. Code: `unknown_device`, also for other people's."""
+    return answer(await service.get(device, caller=caller))
+
+
+@router.patch(
+    _ONE,
+    summary="Rename a device, or keep it out",
+    responses={**returns(DeviceView, "The device as it is now"), **problems(401, 403, 404, 413)},
+)
+async def change(device: DeviceId, wish: DeviceChange, caller: Caller, service: Credentials) -> Response:
+    """One that is disabled is cut at once; neither secret nor certificate lets it in. Code: `unknown_device`."""
+    return answer(await service.change(device, wish, caller=caller))
+
+
+@router.post(
+    _ONE + "/secret",
+    summary="Give a device another secret",
+    responses={**returns(DeviceCredentials, "The device with its new secret"), **problems(401, 403, 404)},
+)
+async def new_secret(device: DeviceId, caller: OwnerOrDevice, service: Credentials) -> Response:
+    """The old one ends, with its connections and tokens; certificates stay. Shown once. Code: `unknown_device`."""
+    return answer(await service.new_secret(device, caller=caller))
+
+
+@router.post(
+    _ONE + "/certificates",
+    status_code=201,
+    summary="Enrol a device for a client certificate",
+    responses={
+        **returns(DeviceCertificate, "The certificate, and who signed it", status=201),
+        **problems(401, 403, 404, 413),
+    },
+)
+async def certify(device: DeviceId, wish: CertificateRequest, caller: OwnerOrDevice, service: Credentials) -> Response:
+    """On a key that never leaves the device, which may renew its certificate itself with a token of its own
+    (`grant_type=client_credentials`). Codes: `invalid_csr`, `unknown_device`, `device_disabled`, `no_authority`.
+    """
+    return answer(await service.certify(device, wish, caller=caller), status=201)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from api import creation
 from api.clock import now
-from api.devices.schemas import DeviceCredentials, DeviceList, DeviceView, NewDevice
+from api.devices.schemas import DeviceCredentials, DeviceList, NewDevice, view
 from chat.errors import Conflict, InvalidId
 from chat.ids import DEVICE_PREFIX, is_device, is_principal
 from chat.models import Device, Principal
@@ -54,4 +54,4 @@ class DeviceService:
     async def owned(self, *, caller: Principal) -> DeviceList:
         """The caller's devices."""
         found = await self.devices.owned_by(caller.id)
-        return DeviceList(items=[DeviceView(id=d.id, name=d.name, created_at=d.created_at) for d in found])
+        return DeviceList(items=[view(device) for device in found])

@@ -30,6 +30,8 @@ from chat.models import (
     PushToken,
     Receipt,
     Role,
+    SecondFactor,
+    ServiceAccount,
     User,
     Watermarks,
 )
@@ -111,6 +113,9 @@ async def db(recorder: Recorder, mongo_url: str, mongo_database: str) -> AsyncIt
         await stores.users.add(User(f"user{number}", "", "", AT))
         await stores.devices.add(Device(f"dev-{number}", f"user{number % 3}", "", "", AT))
         await stores.dead_letters.add(DeadLetter(f"l{number}", "", b"", "", 1, AT))
+        account = ServiceAccount(f"svc-{number}", "x", ["introspect"], "ab" * 32, AT, "root")
+        await stores.service_accounts.add(account)
+        await stores.second_factors.begin(SecondFactor(f"user{number}", "sealed", AT))
         await stores.grants.add(Grant(f"s{number}", "user1", f"t{number}", AT, AT + timedelta(days=1), [f"p{number}"]))
         await stores.push_tokens.put(PushToken(f"token{number}", f"user{number % 3}", "web", AT))
     await stores.notices.add(Notice("n1", "g-1", System("left", "user1"), AT))
@@ -220,7 +225,16 @@ CALLS: dict[str, Callable[[Stores], Awaitable[object]]] = {
     "existing": lambda s: s.users.existing(["user1", "user2"]),
     "owned_by": lambda s: s.devices.owned_by("user1"),
     "by_token": lambda s: s.grants.by_token("t3"),
-    "rotate": lambda s: s.grants.rotate("s1", spent="t1", fresh="t1b", expires_at=AT + timedelta(days=1)),
+    "rotate": lambda s: s.grants.rotate(
+        "s1", spent="t1", fresh="t1b", expires_at=AT + timedelta(days=1), at=AT, address="192.0.2.1"
+    ),
+    "grant": lambda s: s.grants.get("s1"),
+    "grants_of_user": lambda s: s.grants.of_user("user1", limit=3),
+    "revoke_all": lambda s: s.grants.revoke_all("user1", AT, keep="s1"),
+    "by_identity": lambda s: s.users.by_identity("ab" * 32),
+    "set_password": lambda s: s.users.set_password("user1", was="", now="x"),
+    "service_accounts": lambda s: s.service_accounts.page(after="svc-a", limit=3),
+    "second_factor": lambda s: s.second_factors.use_step("user1", 7),
     "revoke": lambda s: s.grants.revoke("s1", AT),
     "alive": lambda s: s.grants.alive(["s1", "s2"]),
     "put_token": lambda s: s.push_tokens.put(PushToken("token1", "user2", "web", AT)),

@@ -120,3 +120,12 @@ async def test_valkey_that_is_gone_charges_nothing(free_port: Callable[[], int])
     with pytest.raises(Unavailable):
         await valkey.ValkeyRateLimiter(client).spend({"user1": 1.0}, rate=1, burst=1)
     await client.aclose()
+
+
+async def test_a_bucket_that_is_forgotten_is_full(limiter: RateLimiter) -> None:
+    for user in ("user1", "user2"):
+        assert await limiter.take(user, rate=0.1, burst=1) == 0.0
+    await limiter.forget("user1")
+    await limiter.forget("user3")
+    assert await limiter.take("user1", rate=0.1, burst=1) == 0.0
+    assert await limiter.take("user2", rate=0.1, burst=1) > 0.0

@@ -70,3 +70,42 @@ async def test_who_hides_what_they_have_seen(stores: Stores) -> None:
     assert await stores.users.hiding([]) == set()
     await stores.users.set_hides_seen("user1", hides=False)
     assert await stores.users.hiding(["user1"]) == set()
+
+
+async def test_a_password_is_changed_from_what_it_is(stores: Stores) -> None:
+    await stores.users.add(user("user1"))
+    assert not await stores.users.set_password("user1", was="$other$", now="$new$")
+    assert not await stores.users.set_password("user2", was="$argon2id$", now="$new$")
+    changed = await asyncio.gather(
+        *(stores.users.set_password("user1", was="$argon2id$", now=f"$new{n}$") for n in range(4))
+    )
+    assert sum(changed) == 1
+    assert await stores.users.get("user1") == user("user1", password_hash=f"$new{changed.index(True)}$")
+
+
+async def test_devices_are_changed(stores: Stores) -> None:
+    await stores.devices.add(device("dev-a"))
+    await stores.devices.add(device("dev-b"))
+    assert await stores.devices.set_secret("dev-a", "cd" * 32)
+    assert await stores.devices.update("dev-a", name="새 이름", disabled=True)
+    assert await stores.devices.get("dev-a") == device("dev-a", secret_hash="cd" * 32, name="새 이름", disabled=True)
+    assert await stores.devices.update("dev-a", disabled=False)
+    assert await stores.devices.update("dev-a")
+    assert await stores.devices.get("dev-a") == device("dev-a", secret_hash="cd" * 32, name="새 이름")
+    assert await stores.devices.get("dev-b") == device("dev-b")
+    assert not await stores.devices.set_secret("dev-x", "cd" * 32)
+    assert not await stores.devices.update("dev-x", disabled=True)
+    assert not await stores.devices.update("dev-x")
+
+
+async def test_an_identity_belongs_to_one_user(stores: Stores) -> None:
+    assert await stores.users.by_identity("ab" * 32) is None
+    for name in ("user1", "user2"):  # none is no identity
+        assert await stores.users.add(user(name))
+    added = await asyncio.gather(*(stores.users.add(user(f"new{n}", identity="ab" * 32)) for n in range(4)))
+    assert sum(added) == 1
+    winner = f"new{added.index(True)}"
+    assert (
+        await stores.users.by_identity("ab" * 32) == await stores.users.get(winner) == user(winner, identity="ab" * 32)
+    )
+    assert await stores.users.by_identity("") is None

@@ -153,6 +153,15 @@ class House:
         self.token(grant_type="refresh_token", refresh_token=refresh).raise_for_status()
         assert self.token(grant_type="refresh_token", refresh_token=refresh).status_code == 401
 
+    def revoke(self, refresh: str) -> None:
+        """Over REST, as an app does that signs out."""
+        self.http.post("/v1/auth/revoke", data={"token": refresh}).raise_for_status()
+
+    def sign_out_elsewhere(self, refresh: str) -> None:
+        """Over REST: the newest sign-in ends all the others."""
+        del refresh
+        self.call(self.bo, "DELETE", "/v1/me/sessions").raise_for_status()
+
     def _chat(self, title: str) -> str:
         fields = {"kind": "group", "title": title, "members": [self.bo, self.cho]}
         return str(self.call(self.ari, "POST", "/v1/chats", json=fields).raise_for_status().json()["id"])
@@ -264,12 +273,15 @@ def test_a_removed_member_gets_nothing_that_is_stored_afterwards(house: House) -
     assert cho.subscribe(topics.messages(house.chat)) == [1]
 
 
-def test_a_sign_in_that_ends_ends_its_connections_and_no_others(house: House) -> None:
+@pytest.mark.parametrize("how", [House.end_sign_in, House.revoke, House.sign_out_elsewhere])
+def test_a_sign_in_that_ends_ends_its_connections_and_no_others(
+    house: House, how: Callable[[House, str], None]
+) -> None:
     stolen = house.refresh[house.bo]
     first = listening(house, house.bo)
     house.sign_in(house.bo)
     second, cho = listening(house, house.bo), listening(house, house.cho)
-    house.end_sign_in(stolen)
+    how(house, stolen)
     assert first.goodbye() == Reason.NOT_AUTHORIZED
     for phone in (second, cho):
         phone.pinged()

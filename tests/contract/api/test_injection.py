@@ -79,7 +79,7 @@ TEXTS = [
     '<!--#exec cmd="id"-->',
     "\u2024owner",
 ]
-FREE = {"title", "name", "display_name", "password"}
+FREE = {"title", "name", "display_name", "password", "new_password"}
 """Fields that hold any text: it is stored as it is, and means nothing."""
 
 MARK = "mass-assigned"

@@ -56,10 +56,10 @@ async def test_nobody_chooses_their_own_address(tmp_path: Path, believed: str, p
         ("a" * 7, 422),
         ("only small letters and spaces", 201),
         ("파발은 밤에도 달린다 파발은 밤에도", 201),
-        ("🐎" * 16, 201),
+        ("🐎🐢🐇🦊🐻🐼🐨🐯" * 2, 201),
         ("  spaces count, at both ends  ", 201),
-        ("x1" * 32, 201),
-        ("x1" * 64, 201),
+        ("x1-y2=z3" * 8, 201),
+        ("x1-y2=z3" * 16, 201),
     ],
 )
 async def test_passwords_of_any_composition(world: World, password: str, status: int) -> None:

@@ -16,7 +16,7 @@ from api.clock import now
 from api.testing import PASSWORD, Harness, User, running_api
 from chat import topics
 from chat.ids import new_message_id
-from chat.models import DeadLetter
+from chat.models import DeadLetter, ServiceAccount
 from chat.models import User as Person
 from tests.contract.api.route_rules import RULES, Who
 
@@ -26,9 +26,14 @@ MISSING = {
     "token": "no:token",
     "letter": "no-letter",
     "link": "inv-" + "0" * 16,
+    "client": "nobody:phone",
+    "broadcast": "x",
+    "message": "01890a5d-ac96-774b-bcce-b302099a8057",
+    "session": "0" * 32,
+    "device": "dev-none",
+    "service_id": "svc-none",
+    "provider": "no-provider",
 }
-MISSING |= {"device": "dev-nobody", "client": "nobody:phone", "message": "x", "broadcast": "x"}
-MISSING["message"] = "01890a5d-ac96-774b-bcce-b302099a8057"
 """Ids that nobody has. A new kind of path parameter needs an entry here and in `World.ids`."""
 
 OUTSIDE = ("stranger", "left", "root")
@@ -81,7 +86,7 @@ async def new_chat(users: dict[str, User]) -> str:
 
 @asynccontextmanager
 async def running_world(tmp_path: Path, stores: Stores) -> AsyncIterator[World]:
-    async with running_api(tmp_path, stores) as api:
+    async with running_api(tmp_path, stores, login_handle_burst=10_000, login_lock_after=10_000) as api:
         hash_ = await api.parts.passwords.hash(PASSWORD)
         await stores.users.add(Person("root", "관리자", hash_, now(), admin=True))
         users = {name: await api.user(name) for name in (*INSIDE, "stranger", "left", "target")}
@@ -92,7 +97,16 @@ async def running_world(tmp_path: Path, stores: Stores) -> AsyncIterator[World]:
         await stores.dead_letters.add(letter)
         link = (await users["owner"].post(f"/v1/chats/{chat}/invitations", {})).json()["id"]
         ids = {"chat": chat, "user": "target", "token": "owner:token", "letter": "letter-1", "link": link}
-        ids |= {"device": "dev-1", "client": "target", "broadcast": new_message_id()}
+        ids |= {"client": "target", "broadcast": new_message_id()}
         (said,) = await stores.messages.before(chat, None, 1)
         ids["message"] = said.id
+        await users["owner"].post("/v1/devices", {"name": "온도계", "id": "dev-world"})
+        await stores.service_accounts.add(ServiceAccount("svc-world", "가게", ["introspect"], "ab" * 32, now(), "root"))
+        (grant,) = await stores.grants.of_user("owner", limit=1)
+        ids |= {
+            "session": grant.sid,
+            "device": "dev-world",
+            "service_id": "svc-world",
+            "provider": "corp",
+        }
         yield World(api, users, ids)

@@ -10,7 +10,8 @@ import pytest
 
 from adapters.authenticator import PolicyAuthenticator, ServiceSecrets
 from adapters.memory import memory_stores
-from adapters.tokens import Jwks, TokenIssuer, TokenVerifier, new_key, write_jwks
+from adapters.signing_keys import new_key, write_jwks
+from adapters.tokens import Jwks, TokenIssuer, TokenVerifier
 from chat.errors import Unauthenticated
 from chat.models import Device, Grant, Principal, PrincipalKind, User
 

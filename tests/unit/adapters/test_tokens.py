@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from joserfc import jws
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
-from adapters.tokens import LEEWAY, Jwks, TokenIssuer, TokenVerifier, load_keys, new_key, write_jwks
+from adapters.signing_keys import load_keys, new_key, write_jwks
+from adapters.tokens import LEEWAY, Jwks, TokenIssuer, TokenVerifier
 from chat.errors import Unauthenticated, Unavailable
 
 NOW = 1_800_000_000

@@ -117,9 +117,36 @@ async def test_guessing_many_is_limited_by_address(tmp_path: Path) -> None:
         assert found == [201, 201, 201, 201, 429]
 
 
+async def test_who_fails_again_and_again_is_locked_and_a_handle_that_nobody_has_just_the_same(tmp_path: Path) -> None:
+    async with running_api(tmp_path, memory_stores(), login_lock_after=4, login_lock_seconds=600) as api:
+        user = await api.user("haneul")
+        answers = {name: [await sign_in(api, name) for _ in range(5)] for name in ("haneul", "nobody")}
+        assert [answer.status_code for answer in answers["haneul"]] == [401, 401, 401, 401, 429]
+        for known, unknown in zip(*answers.values(), strict=True):
+            assert (known.status_code, known.content) == (unknown.status_code, unknown.content)
+        locked = await sign_in(api, "haneul", PASSWORD)
+        assert (locked.status_code, locked.json()["code"]) == (429, "rate_limited")
+        assert 500 < int(locked.headers["retry-after"]) <= 600
+        assert (await user.get("/v1/me")).status_code == 200  # who is signed in stays so
+        form = {"grant_type": "refresh_token", "refresh_token": user.tokens["refresh_token"]}
+        assert (await api.client.post("/v1/auth/token", data=form)).status_code == 200
+
+
+async def test_tries_before_a_right_password_do_not_count(tmp_path: Path) -> None:
+    async with running_api(tmp_path, memory_stores(), login_lock_after=3, login_lock_seconds=600) as api:
+        await api.user("haneul")
+        for _ in range(4):
+            assert [(await sign_in(api, "haneul")).status_code for _ in range(2)] == [401, 401]
+            assert (await sign_in(api, "haneul", PASSWORD)).status_code == 200
+
+
 class Down:
     async def take(self, key: str, *, rate: float, burst: float, cost: float = 1.0) -> float:
         del key, rate, burst, cost
+        raise Unavailable("Valkey did not answer")
+
+    async def forget(self, key: str) -> None:
+        del key
         raise Unavailable("Valkey did not answer")
 
 
@@ -133,7 +160,7 @@ async def test_without_the_shared_limiter_guessing_is_still_limited_and_nobody_l
 
 async def test_handles_that_nobody_can_have_make_no_bucket() -> None:
     limiter = MemoryRateLimiter()
-    limits = Limits(limiter, limiter, handle=Rule(1, 1), address=Rule(1, 100))
+    limits = Limits(limiter, limiter, handle=Rule(1, 1), address=Rule(1, 100), lock=Rule(1, 100))
     for _ in range(10):
         await limits.sign_in("\0" * 1000, "192.0.2.1")
     await limits.sign_in("haneul", "192.0.2.1")

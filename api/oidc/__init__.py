@@ -1,0 +1,1 @@
+"""Signing in with an account of an OpenID provider."""

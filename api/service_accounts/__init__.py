@@ -1,0 +1,1 @@
+"""Programs that administrators let in."""

@@ -1,0 +1,124 @@
+"""Service accounts: programs of others that an administrator lets in over REST, with scopes, until the account is removed."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import structlog
+
+from adapters.secret_files import new_secret
+from api.clock import now
+from api.pagination import pack, unpack
+from api.service_accounts.schemas import (
+    NewServiceAccount,
+    ServiceAccountCredentials,
+    ServiceAccountPage,
+    ServiceAccountView,
+)
+from chat.errors import Conflict, Forbidden, NotFound
+from chat.ids import is_principal
+from chat.models import Principal, ServiceAccount
+from chat.permissions import scopes_of
+from chat.ports import ServiceAccountStore
+
+OWN = frozenset({"svc-api", "svc-bridge", "svc-worker"})
+"""Our own processes: they have a secret each in a file, and all rights on the broker."""
+
+_log = structlog.get_logger("api")
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceAccounts:
+    """The decisions of `/v1/admin/services`."""
+
+    accounts: ServiceAccountStore
+
+    async def add(self, wish: NewServiceAccount, *, caller: Principal) -> ServiceAccountCredentials:
+        """Let a program in.
+
+        Raises:
+            Conflict: `id_taken`, also for our own processes.
+            Forbidden: `insufficient_scope`: nobody gives what they don't have.
+        """
+        if wish.id in OWN or not is_principal(wish.id):
+            raise Conflict("this id is taken", code="id_taken")
+        held = scopes_of(caller)
+        if any(scope not in held for scope in wish.scopes if scope != "introspect"):
+            raise Forbidden("you can give no scope that you don't have", code="insufficient_scope")
+        secret = new_secret()
+        account = ServiceAccount(
+            id=wish.id,
+            name=wish.name,
+            scopes=sorted(set(wish.scopes)),
+            secret_hash=_hash(secret),
+            created_at=now(),
+            created_by=caller.id,
+        )
+        if not await self.accounts.add(account):
+            raise Conflict("this id is taken", code="id_taken")
+        _log.info("service_account.added", service=account.id, scopes=account.scopes, by=caller.id)
+        return _credentials(account, secret)
+
+    async def page(self, *, cursor: str | None, limit: int) -> ServiceAccountPage:
+        """Accounts by id.
+
+        Raises:
+            BadInput: `invalid_cursor`.
+        """
+        after = "" if cursor is None else unpack(cursor, 1)[0]
+        found = await self.accounts.page(after=after, limit=limit + 1)
+        items = [_view(account) for account in found[:limit]]
+        return ServiceAccountPage(items=items, next=pack(items[-1].id) if len(found) > limit else None)
+
+    async def new_secret(self, account: str, *, caller: Principal) -> ServiceAccountCredentials:
+        """Another secret; the old one and its tokens end at once.
+
+        Raises:
+            NotFound: `unknown_service`.
+        """
+        secret = new_secret()
+        found = await self.accounts.get(account) if is_principal(account) else None
+        if found is None or not await self.accounts.set_secret(account, _hash(secret)):
+            raise _unknown()
+        _log.info("service_account.secret", service=account, by=caller.id)
+        return _credentials(found, secret)
+
+    async def remove(self, account: str, *, caller: Principal) -> None:
+        """End it, with its tokens.
+
+        Raises:
+            NotFound: `unknown_service`.
+        """
+        if not is_principal(account) or not await self.accounts.remove(account):
+            raise _unknown()
+        _log.info("service_account.removed", service=account, by=caller.id)
+
+
+def _hash(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _unknown() -> NotFound:
+    return NotFound("there is no such service account", code="unknown_service")
+
+
+def _view(account: ServiceAccount) -> ServiceAccountView:
+    return ServiceAccountView(
+        id=account.id,
+        name=account.name,
+        scopes=account.scopes,
+        created_at=account.created_at,
+        created_by=account.created_by,
+    )
+
+
+def _credentials(account: ServiceAccount, secret: str) -> ServiceAccountCredentials:
+    return ServiceAccountCredentials(
+        id=account.id,
+        name=account.name,
+        scopes=account.scopes,
+        created_at=account.created_at,
+        created_by=account.created_by,
+        secret=secret,
+    )

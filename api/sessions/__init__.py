@@ -1,0 +1,1 @@
+"""Sign-ins: made, refreshed, listed, ended."""
