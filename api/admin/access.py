@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import Depends, Request
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field
+from pydantic import AfterValidator, Field
 
+from api import values
 from api.deps import Caller, PartsDep
 from api.trail import Trail, trail_of
 from chat import permissions
@@ -29,9 +29,6 @@ Reason = Annotated[
 """Why something is done; never empty."""
 
 
-_DATE_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d")
-
-
 def _utc(moment: datetime) -> datetime:
     """In UTC, in years that every store and every later sum can hold."""
     if not 1970 <= moment.year <= 9000:
@@ -39,14 +36,7 @@ def _utc(moment: datetime) -> datetime:
     return moment.astimezone(UTC)
 
 
-def _written_out(value: object) -> object:
-    """A date and a time: pydantic alone takes a number, too, and guesses whether it is seconds or milliseconds."""
-    if not isinstance(value, datetime) and not (isinstance(value, str) and _DATE_TIME.match(value)):
-        raise ValueError("a time is written as 2026-06-01T00:00:00Z")
-    return value
-
-
-Moment = Annotated[AwareDatetime, BeforeValidator(_written_out), AfterValidator(_utc)]
+Moment = Annotated[values.Moment, AfterValidator(_utc)]
 """A time with its offset, turned into UTC."""
 
 Text = Annotated[

@@ -6,12 +6,13 @@ from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
 import msgspec
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from api.changes import Changes
 from api.clock import now
 from api.members.schemas import Ids
 from api.pagination import MAX_CURSOR
+from api.values import Moment
 from chat.envelopes import Event
 
 
@@ -40,13 +41,13 @@ MAX_MUTE = timedelta(days=36_500)
 class Arrangement(Changes):
     """`PATCH /v1/chats/{chat}/arrangement`: what is to be changed; what is left out stays."""
 
-    muted_until: AwareDatetime | None = Field(
+    muted_until: Moment | None = Field(
         default=None,
         examples=["2026-05-05T07:00:00Z"],
         description="no pushes until then (at most 100 years from now); null: not muted",
     )
-    pinned: bool = Field(default=False, description="stands at the top of the list")
-    archived: bool = Field(default=False, description="is put away")
+    pinned: bool = Field(default=False, strict=True, description="stands at the top of the list")
+    archived: bool = Field(default=False, strict=True, description="is put away")
 
     @field_validator("muted_until")
     @classmethod

@@ -28,7 +28,7 @@ class DeviceChange(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     name: str | None = Field(default=None, min_length=1, max_length=128, examples=["안방 온도계"])
-    disabled: bool | None = Field(default=None, description="it may not come in, whatever it shows")
+    disabled: bool | None = Field(default=None, strict=True, description="it may not come in, whatever it shows")
 
 
 class CertificateRequest(BaseModel):

@@ -26,7 +26,9 @@ class NewLink(BaseModel):
     role: Literal["member", "reader"] | None = Field(
         default=None, description="what they become; left out: `member`, in a channel `reader`"
     )
-    approval: bool = Field(default=False, description="whoever has the link asks to join, and a manager decides")
+    approval: bool = Field(
+        default=False, strict=True, description="whoever has the link asks to join, and a manager decides"
+    )
 
 
 class Token(BaseModel):

@@ -6,8 +6,9 @@ from datetime import datetime
 from typing import Annotated, Literal
 
 import msgspec
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from api.values import Moment, Whole
 from chat.envelopes import Event
 from chat.events import always
 from chat.folding import Echoes, Reaction
@@ -29,10 +30,10 @@ class HistoryQuery(BaseModel):
 
     after: Seq | None = Field(default=None, description="only events with a greater `seq`, oldest first")
     before: Seq | None = Field(default=None, description="only events with a smaller `seq`")
-    since: AwareDatetime | None = Field(
+    since: Moment | None = Field(
         default=None, description="in place of `after`: stored then or later", examples=["2026-05-04T12:00:00+09:00"]
     )
-    until: AwareDatetime | None = Field(default=None, description="in place of `before`: stored before")
+    until: Moment | None = Field(default=None, description="in place of `before`: stored before")
     around: Annotated[str, Field(max_length=64)] | None = Field(
         default=None, description="the id of a message: it, and as many on both sides as there is room for"
     )
@@ -131,7 +132,7 @@ class Cleared(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"seq": 7}]})
 
-    seq: int = Field(ge=0, le=MAX_SEQ, description="everything up to it; beyond the newest event it is as the newest")
+    seq: Whole = Field(ge=0, le=MAX_SEQ, description="everything up to it; beyond the newest event it is as the newest")
 
 
 class ClearedUpTo(msgspec.Struct):
