@@ -69,6 +69,7 @@ FILLED = {
     "letter": "l",
     "message": "m",
     "broadcast": "b",
+    "service_id": "svc-q",
 }
 
 

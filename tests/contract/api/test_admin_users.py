@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -84,6 +85,7 @@ async def test_it_ends_by_itself(api: Harness) -> None:
     assert (await api.client.post("/v1/auth/token", data=form)).status_code == 401
     while (await gwanri.get("/v1/admin/users/haneul")).json()["state"] == "banned":
         assert datetime.now(UTC) < end + timedelta(seconds=30)
+        await asyncio.sleep(0.05)
     assert datetime.now(UTC) >= end
     assert (await api.client.post("/v1/auth/token", data=form)).status_code == 200
 

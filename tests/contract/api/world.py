@@ -86,7 +86,7 @@ async def new_chat(users: dict[str, User]) -> str:
 
 @asynccontextmanager
 async def running_world(tmp_path: Path, stores: Stores) -> AsyncIterator[World]:
-    async with running_api(tmp_path, stores, login_handle_burst=10_000, login_lock_after=10_000) as api:
+    async with running_api(tmp_path, stores, login_handle_burst=10_000, login_lock_after=10_000, api_burst=1e9) as api:
         hash_ = await api.parts.passwords.hash(PASSWORD)
         await stores.users.add(Person("root", "관리자", hash_, now(), admin=True))
         users = {name: await api.user(name) for name in (*INSIDE, "stranger", "left", "target")}
