@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +75,8 @@ def leave_holes() -> None:
         if self.seq % 40 == 0:
             self.seq += 1
 
-    async def unfilled(*_: Any) -> list[Any]:
-        return []
+    async def unfilled(self: Any, chat: str, head: Any) -> tuple[list[Any], Any]:
+        return [], await self._messages.slots(chat, 1, head.seq)
 
     order.ChatHead.advance = skipping  # type: ignore[method-assign]
     order.Order._fill = unfilled  # type: ignore[method-assign]
