@@ -8,11 +8,13 @@ from bridge.gather import Arrival
 from chat.envelopes import Send, read_send, read_system, wrap_plain
 from chat.errors import InvalidEnvelope
 from chat.events import Forwarded
-from chat.ids import is_service
+from chat.ids import DEVICE_PREFIX, SERVICE_PREFIX, is_service
 from chat.plain import is_plain
 
 INGEST = "ingest"
 """The user property in which the broker passes on the ingest id."""
+
+_NO_PEOPLE = (DEVICE_PREFIX, SERVICE_PREFIX)
 
 
 class Draft(msgspec.Struct, gc=False):
@@ -36,6 +38,9 @@ def read(arrival: Arrival, *, max_bytes: int) -> Draft:
         BadInput: it can't be read, is too large, or is plain and came without the ingest id that would give it its own id.
     """
     delivery = arrival.delivery
+    if delivery.content_type is None and not arrival.sender.startswith(_NO_PEOPLE):  # what nearly everything is
+        send = read_send(delivery.payload, max_bytes=max_bytes)
+        return Draft(arrival, send, only=arrival.sender if send.type == "hide" else None)
     if is_service(arrival.sender):
         return Draft(arrival, read_system(delivery.payload))
     if not is_plain(arrival.sender, delivery.payload, delivery.content_type):

@@ -15,7 +15,7 @@ from api.errors import problems
 router = APIRouter(tags=["users"])
 
 
-def _service(parts: PartsDep) -> AnnouncementService:
+async def _service(parts: PartsDep) -> AnnouncementService:
     return AnnouncementService(parts.stores.broadcasts)
 
 

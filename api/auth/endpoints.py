@@ -27,7 +27,7 @@ MAX_CLIENT = 200
 """Characters of a User-Agent that are kept."""
 
 
-def _service(parts: PartsDep, sessions: Sessions, factors: Factors) -> AuthService:
+async def _service(parts: PartsDep, sessions: Sessions, factors: Factors) -> AuthService:
     return AuthService(
         users=parts.stores.users,
         sessions=sessions,
@@ -38,12 +38,12 @@ def _service(parts: PartsDep, sessions: Sessions, factors: Factors) -> AuthServi
     )
 
 
-def _origin(request: Request, address: Address) -> Origin:
+async def _origin(request: Request, address: Address) -> Origin:
     client = "".join(c for c in request.headers.get("user-agent", "") if c.isprintable())
     return Origin(address=address, client=client[:MAX_CLIENT])
 
 
-def _clients(parts: PartsDep) -> ClientService:
+async def _clients(parts: PartsDep) -> ClientService:
     return ClientService(
         accounts=parts.stores.service_accounts,
         devices=parts.stores.devices,
@@ -54,7 +54,7 @@ def _clients(parts: PartsDep) -> ClientService:
     )
 
 
-def _client(
+async def _client(
     request: Request,
     client_id: Annotated[str | None, Form(description="with `client_credentials`", examples=["svc-shop"])] = None,
     client_secret: Annotated[

@@ -18,7 +18,7 @@ from api.users.endpoints import PeopleDep
 router = APIRouter(tags=["blocks"])
 
 
-def _service(parts: PartsDep, people: PeopleDep) -> BlockService:
+async def _service(parts: PartsDep, people: PeopleDep) -> BlockService:
     announcer = Announcer(parts.invalidations, parts.link, parts.stores.notices)
     return BlockService(parts.stores.blocks, people, announcer, parts.settings.api_max_blocks)
 

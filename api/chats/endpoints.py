@@ -17,7 +17,7 @@ from api.users.endpoints import PeopleDep
 router = APIRouter(tags=["chats"])
 
 
-def chat_service(parts: PartsDep, people: PeopleDep) -> ChatService:
+async def chat_service(parts: PartsDep, people: PeopleDep) -> ChatService:
     """On the stores of this process."""
     return ChatService(
         chats=parts.stores.chats,

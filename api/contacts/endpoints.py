@@ -16,7 +16,7 @@ from api.users.endpoints import PeopleDep
 router = APIRouter(tags=["contacts"])
 
 
-def _service(parts: PartsDep, people: PeopleDep) -> ContactService:
+async def _service(parts: PartsDep, people: PeopleDep) -> ContactService:
     return ContactService(parts.stores.contacts, people, parts.settings.api_max_contacts)
 
 

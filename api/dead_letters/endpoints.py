@@ -18,7 +18,7 @@ router = APIRouter(tags=["administration"])
 _ONE = "/v1/admin/dead-letters/{letter}"
 
 
-def _service(parts: PartsDep) -> DeadLetterService:
+async def _service(parts: PartsDep) -> DeadLetterService:
     return DeadLetterService(
         letters=parts.stores.dead_letters,
         messages=parts.stores.messages,

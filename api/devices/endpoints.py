@@ -26,11 +26,11 @@ from chat.permissions import Scope
 router = APIRouter(tags=["devices"])
 
 
-def _service(parts: PartsDep) -> DeviceService:
+async def _service(parts: PartsDep) -> DeviceService:
     return DeviceService(devices=parts.stores.devices, max_devices=parts.settings.api_max_devices)
 
 
-def _credentials(parts: PartsDep) -> DeviceCredentialService:
+async def _credentials(parts: PartsDep) -> DeviceCredentialService:
     return DeviceCredentialService(
         devices=parts.stores.devices, invalidations=parts.invalidations, authority=parts.authority
     )

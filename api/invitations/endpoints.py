@@ -31,7 +31,7 @@ from api.members.service import MemberService
 router = APIRouter(tags=["invitations"])
 
 
-def _service(
+async def _service(
     parts: PartsDep,
     chats: Annotated[ChatService, Depends(chat_service)],
     members: Annotated[MemberService, Depends(member_service)],

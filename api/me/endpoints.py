@@ -17,7 +17,7 @@ from api.members.announce import Announcer
 router = APIRouter(tags=["me"])
 
 
-def _service(parts: PartsDep) -> MeService:
+async def _service(parts: PartsDep) -> MeService:
     announcer = Announcer(parts.invalidations, parts.link, parts.stores.notices)
     return MeService(parts.stores.users, parts.stores.memberships, announcer)
 

@@ -18,7 +18,7 @@ from chat.models import Role
 router = APIRouter(tags=["members"])
 
 
-def member_service(parts: PartsDep, people: PeopleDep) -> MemberService:
+async def member_service(parts: PartsDep, people: PeopleDep) -> MemberService:
     """On the stores of this process."""
     return MemberService(
         chats=parts.stores.chats,

@@ -18,7 +18,7 @@ from api.sessions.endpoints import Sessions
 router = APIRouter(tags=["auth"])
 
 
-def _service(parts: PartsDep, sessions: Sessions) -> OidcService:
+async def _service(parts: PartsDep, sessions: Sessions) -> OidcService:
     return OidcService(
         providers=parts.providers, users=parts.stores.users, sessions=sessions, limits=parts.limits, seal=parts.seal
     )

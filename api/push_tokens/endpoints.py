@@ -21,7 +21,7 @@ Token = Annotated[
 ]
 
 
-def _service(parts: PartsDep) -> PushTokenService:
+async def _service(parts: PartsDep) -> PushTokenService:
     return PushTokenService(tokens=parts.stores.push_tokens, max_tokens=parts.settings.api_max_push_tokens)
 
 

@@ -16,7 +16,7 @@ router = APIRouter(tags=["sessions"])
 _PATH = "/v1/me/second-factor"
 
 
-def second_factors(parts: PartsDep) -> SecondFactors:
+async def second_factors(parts: PartsDep) -> SecondFactors:
     """The service on the parts of this process."""
     return SecondFactors(
         factors=parts.stores.second_factors,

@@ -18,7 +18,7 @@ from chat.permissions import Scope
 router = APIRouter(tags=["administration"])
 
 
-def _service(parts: PartsDep) -> ServiceAccounts:
+async def _service(parts: PartsDep) -> ServiceAccounts:
     return ServiceAccounts(accounts=parts.stores.service_accounts)
 
 

@@ -15,7 +15,7 @@ from api.sessions.service import SessionService
 router = APIRouter(tags=["sessions"])
 
 
-def sessions_of(parts: PartsDep) -> SessionService:
+async def sessions_of(parts: PartsDep) -> SessionService:
     """The service on the parts of this process."""
     return SessionService(
         users=parts.stores.users,

@@ -16,7 +16,7 @@ from chat.ids import is_principal
 router = APIRouter(tags=["users"])
 
 
-def people(parts: PartsDep) -> People:
+async def people(parts: PartsDep) -> People:
     """Who is who, on the stores of this process."""
     stores = parts.stores
     return People(stores.users, stores.devices, stores.contacts, stores.blocks)

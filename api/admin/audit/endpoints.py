@@ -16,7 +16,7 @@ from api.errors import problems
 router = APIRouter(tags=["administration"])
 
 
-def _service(parts: PartsDep) -> AuditAdmin:
+async def _service(parts: PartsDep) -> AuditAdmin:
     return AuditAdmin(parts.stores.audit)
 
 

@@ -19,7 +19,7 @@ router = APIRouter(tags=["administration"])
 _ONE = "/v1/admin/broadcasts/{broadcast}"
 
 
-def _service(parts: PartsDep) -> BroadcastAdmin:
+async def _service(parts: PartsDep) -> BroadcastAdmin:
     return BroadcastAdmin(parts.stores.broadcasts, parts.stores.admin)
 
 

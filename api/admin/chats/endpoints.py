@@ -16,7 +16,7 @@ from api.errors import problems
 router = APIRouter(tags=["administration"])
 
 
-def _service(parts: PartsDep) -> ChatAdmin:
+async def _service(parts: PartsDep) -> ChatAdmin:
     return ChatAdmin(parts.stores.admin, parts.stores.chats)
 
 

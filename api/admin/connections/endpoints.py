@@ -24,7 +24,7 @@ router = APIRouter(tags=["administration"])
 _ONE = "/v1/admin/connections/{client}"
 
 
-def _service(parts: PartsDep) -> ConnectionAdmin:
+async def _service(parts: PartsDep) -> ConnectionAdmin:
     return ConnectionAdmin(parts.connections, parts.stores.admin)
 
 

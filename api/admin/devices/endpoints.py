@@ -16,7 +16,7 @@ from api.errors import problems
 router = APIRouter(tags=["administration"])
 
 
-def _service(parts: PartsDep) -> DeviceAdmin:
+async def _service(parts: PartsDep) -> DeviceAdmin:
     return DeviceAdmin(parts.stores.admin, parts.stores.devices)
 
 

@@ -17,7 +17,7 @@ from api.errors import problems
 router = APIRouter(tags=["administration"])
 
 
-def _service(parts: PartsDep) -> MessageAdmin:
+async def _service(parts: PartsDep) -> MessageAdmin:
     return MessageAdmin(parts.stores.messages, parts.link, parts.settings.api_send_timeout)
 
 

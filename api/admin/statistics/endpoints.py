@@ -16,7 +16,7 @@ from api.errors import problems
 router = APIRouter(tags=["administration"])
 
 
-def _service(parts: PartsDep) -> StatisticsAdmin:
+async def _service(parts: PartsDep) -> StatisticsAdmin:
     return StatisticsAdmin(parts.stores.statistics)
 
 

@@ -16,7 +16,7 @@ from api.errors import problems
 router = APIRouter(tags=["administration"])
 
 
-def _service(parts: PartsDep) -> SystemAdmin:
+async def _service(parts: PartsDep) -> SystemAdmin:
     return SystemAdmin(parts.settings, parts.health, parts.processes)
 
 

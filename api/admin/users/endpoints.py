@@ -28,7 +28,7 @@ _ONE = "/v1/admin/users/{user}"
 _CHANGED = {**returns(AdminUserDetail, "The user as they are now"), **problems(401, 403, 404)}
 
 
-def _service(parts: PartsDep) -> UserAdmin:
+async def _service(parts: PartsDep) -> UserAdmin:
     stores = parts.stores
     return UserAdmin(stores.admin, stores.chats, stores.grants, parts.invalidations)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import inspect
 import json
 import time
 from collections import defaultdict
@@ -11,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi.dependencies.models import Dependant
 from jsonschema import Draft202012Validator
 
 from adapters.tokens import TokenIssuer
@@ -156,6 +158,24 @@ async def test_every_route_needs_a_token_unless_it_is_on_the_list(api: Harness) 
             assert answer.headers["content-type"] == "application/problem+json"
             assert not token or token not in answer.text
     assert len(seen) >= len(PROMISED)
+
+
+async def test_no_dependency_is_called_in_a_thread(api: Harness) -> None:
+    """FastAPI calls plain functions in one, which costs more than any of ours does."""
+
+    def calls(dependant: Dependant) -> Iterator[Any]:
+        for each in dependant.dependencies:
+            yield each.call
+            yield from calls(each)
+
+    found = {call for route in api.app.state.known_routes for call in calls(route.dependant)}
+    plain = {
+        call
+        for call in found
+        if not inspect.iscoroutinefunction(call) and not inspect.iscoroutinefunction(type(call).__call__)
+    }
+    assert len(found) > 20
+    assert plain == set()
 
 
 async def test_every_route_is_described(api: Harness) -> None:
