@@ -23,6 +23,7 @@ import hashlib
 import json
 import secrets
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +50,9 @@ ACCESS_TTL = 15 * 60
 
 LEEWAY = 10
 """Seconds that two clocks may disagree."""
+
+VERIFIED = 4_096
+"""Tokens whose signature is remembered: up to 8 MB of them."""
 
 MAX_TOKEN_BYTES = 2048
 """Ours have about 450; what is longer is not worth a signature check."""
@@ -195,6 +199,7 @@ class Jwks:
         self._file = file
         self._monotonic = monotonic
         self._keys: dict[str, OKPKey] = {}
+        self._content = b""
         self._tried_at: float | None = None
 
     def key(self, kid: str) -> OKPKey | None:
@@ -221,14 +226,16 @@ class Jwks:
             return
         self._tried_at = now
         try:
-            found = json.loads(self._file.read_bytes())
-            self._keys = _public_keys(found)
+            content = self._file.read_bytes()
+            if content != self._content:  # the same keys stay the same objects: see `TokenVerifier`
+                self._keys, self._content = _public_keys(json.loads(content)), content
         except (OSError, ValueError):
             return  # half of a file, or none: what was known stays known, and `key` tells when that is nothing
 
 
 class TokenVerifier:
-    """Checks access tokens.
+    """Checks access tokens. Whether a signature is right is found out once per token and key: it takes some 200 µs, and a client comes
+    with the same token for a quarter of an hour. What may change (the keys, the time) is looked at each time.
 
     Args:
         jwks: the keys that may have signed.
@@ -238,6 +245,7 @@ class TokenVerifier:
     def __init__(self, jwks: Jwks, *, clock: Callable[[], float] = time.time) -> None:
         self._jwks = jwks
         self._clock = clock
+        self._verified: OrderedDict[str, tuple[OKPKey, Claims]] = OrderedDict()
 
     def verify(self, token: str) -> Claims:
         """What the token says, if we signed it and it is valid now.
@@ -269,10 +277,18 @@ class TokenVerifier:
         key = self._jwks.key(header.kid)
         if key is None:
             _refuse()
+        known = self._verified.get(token)
+        if known is not None and known[0] is key:
+            self._verified.move_to_end(token)
+            return known[1]
         try:
-            return _read_claims.decode(jws.deserialize_compact(token, key, registry=_REGISTRY).payload)
+            claims = _read_claims.decode(jws.deserialize_compact(token, key, registry=_REGISTRY).payload)
         except (JoseError, msgspec.DecodeError, ValueError, RecursionError):
             _refuse()
+        self._verified[token] = (key, claims)
+        if len(self._verified) > VERIFIED:
+            self._verified.popitem(last=False)
+        return claims
 
 
 def credential_id(secret_hash: str) -> str:

@@ -305,6 +305,33 @@ def test_a_key_that_was_withdrawn_stops_working(world: World) -> None:
         world.verifier.verify(token)
 
 
+def test_a_signature_is_looked_at_once_as_long_as_its_key_is_there(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = []
+    real = jws.deserialize_compact
+
+    def counted(token: Any, *values: Any, **named: Any) -> Any:
+        looked.append(token)
+        return real(token, *values, **named)
+
+    monkeypatch.setattr(jws, "deserialize_compact", counted)
+    token = world.with_claims()
+    for _ in range(3):
+        assert world.verifier.verify(token).sub == "haneul"
+        world.monotonic.now += 61  # the file is read again, and is the same
+    assert looked == [token]
+    forged = token[:-8] + ("A" * 8 if token[-8:] != "A" * 8 else "B" * 8)
+    for _ in range(2):
+        with pytest.raises(Unauthenticated):
+            world.verifier.verify(forged)
+    new_key(world.keys_dir, now=datetime(2100, 1, 1, tzinfo=UTC))
+    write_jwks(world.keys_dir, world.jwks_file)
+    world.monotonic.now += 61
+    assert world.verifier.verify(token).sub == "haneul"
+    assert looked == [token, forged, forged, token]
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"keys": 1}', b"\xff"])
 def test_a_broken_file_leaves_what_was_known(world: World, content: bytes) -> None:
     assert world.verifier.verify(world.with_claims())
