@@ -97,6 +97,9 @@ def mongod_command(binary: Path, directory: Path, address: Address, *, cache_gb:
         "shutdownTimeoutMillisForSignaledShutdown": "0",
         # Flight recorder for support cases: a disk write every second and up to 200 MB.
         "diagnosticDataCollectionEnabled": "false",
+        # Old versions of documents are kept for reads in the past, by default for 300 s; nobody here reads there. What is dropped keeps its files
+        # open for as long.
+        "minSnapshotHistoryWindowInSeconds": "5",
         # A secondary that copies from a node that froze gives it up so many seconds after an answer was due, not 5; until then the
         # next primary has no majority. The same for its first question to a new source, which may take a minute by default.
         "oplogNetworkTimeoutBufferSeconds": "1",

@@ -100,6 +100,8 @@ def mongo_url() -> Iterator[str]:
         data = Path(directory, "data")
         data.mkdir()
         argv = servers.mongod_command(binary, data, address, cache_gb=0.5)
+        # Each test has a database of its own with some 70 files, which stay open after it was dropped until the next checkpoint.
+        argv += ["--syncdelay", "5"]
         with running(argv, Path(directory, "log"), ready=ready):
             yield replica_set.url([address])
 
