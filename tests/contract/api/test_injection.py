@@ -181,7 +181,7 @@ async def test_operators_open_no_account(world: World) -> None:
         assert (await client.post("/v1/auth/token", json=body)).status_code == 422
 
 
-async def test_fields_that_are_not_the_callers(world: World, mongo_url: str, mongo_database: str) -> None:
+async def test_fields_that_are_not_the_callers(world: World, mongo_url: str, stores_database: str) -> None:
     """Refused; or, where the reader of a format ignores what it doesn't know, without any effect."""
     before, document = await snapshot(world), (await world.api.client.get("/openapi.json")).json()
     for route, rule in RULES.items():
@@ -203,7 +203,7 @@ async def test_fields_that_are_not_the_callers(world: World, mongo_url: str, mon
         assert (me["id"], me["admin"]) == (caller, False), route
     assert await snapshot(world) == before
     with MongoClient[dict[str, Any]](mongo_url) as mongo:
-        database = mongo[mongo_database]
+        database = mongo[stores_database]
         stored = [repr(row) for name in database.list_collection_names() for row in database[name].find({})]
     assert stored
     assert not [row for row in stored if MARK in row or "777777" in row]
