@@ -74,8 +74,8 @@ def test_the_whole_build_passes(breaking: Breaking) -> None:
     assert found.samples
 
 
-SHORT = {"P1", "P2", "P3", "P5"}
-"""Builds that lose, invent, reorder or show what they must not: tried each time, the others with LONG=1."""
+SHORT = {"P1", "P3"}
+"""Builds that lose and that leave gaps: tried each time, the others with LONG=1."""
 
 
 @pytest.mark.parametrize(

@@ -67,10 +67,12 @@ async def prepared(api: Harness) -> dict[str, str]:
 
 
 @pytest.mark.timeout(SECONDS + 60)
-@pytest.mark.parametrize("known", [False, True], ids=["invented", "existing"])
+@pytest.mark.parametrize(
+    "known", [pytest.param(False, id="invented", marks=pytest.mark.long), pytest.param(True, id="existing")]
+)
 async def test_schemathesis_finds_nothing(tmp_path: Path, mongo_url: str, mongo_database: str, *, known: bool) -> None:
     generous = dict.fromkeys(
-        ("login_handle_rate", "login_address_rate", "login_handle_burst", "login_address_burst"), 1e6
+        ("login_handle_rate", "login_address_rate", "login_handle_burst", "login_address_burst", "api_burst"), 1e6
     )
     stores = await open_stores(mongo_url, mongo_database)
     try:

@@ -30,8 +30,8 @@ class Clock:
 def clock(api: Harness) -> Clock:
     made = Clock()
 
-    def on_this_clock() -> SecondFactors:
-        return replace(second_factors(api.parts), clock=lambda: made.now)
+    async def on_this_clock() -> SecondFactors:
+        return replace(await second_factors(api.parts), clock=lambda: made.now)
 
     api.app.dependency_overrides[second_factors] = on_this_clock
     return made
