@@ -57,7 +57,7 @@ class World:
 
 def signed(key: Any = RSA, alg: str = "RS256", **changes: Any) -> str:
     now = int(time.time())
-    claims = {"iss": ISSUER, "aud": "pabal", "sub": "1", "nonce": "n", "iat": now, "exp": now + 300, **changes}
+    claims = {"iss": ISSUER, "aud": "pabal", "sub": "1", "nonce": "n", "iat": now, "exp": now + 86_400, **changes}
     header = {"alg": alg, "kid": "r1" if alg != "ES256" else "e1"}
     kept = {name: value for name, value in claims.items() if value is not None}
     return jwt.encode(header, kept, key, algorithms=[alg])
