@@ -70,21 +70,22 @@ clean: ## remove what was made: .venv, caches, reports; never ./var, which is yo
 COMPILE := $(BIN)/uv pip compile --quiet $(ARGS) --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header
 
-# The locked versions, by their hashes; then the project itself, as links into this directory.
+# The locked versions, by their hashes, and nothing that is not in the lock (--no-deps): pip's resolver would look at newer
+# releases of what is asked for with extras, and refuse them. Then the project itself, as links into this directory.
 .venv/stack.stamp: requirements/stack.txt pyproject.toml | .venv/bin/pip
-	$(PIP) install --quiet --require-hashes -r requirements/stack.txt
+	$(PIP) install --quiet --no-deps --require-hashes -r requirements/stack.txt
 	$(PIP) install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
 # It contains the other, so that `make up` after `make test` has nothing to do.
 .venv/dev.stamp: requirements/dev.txt pyproject.toml | .venv/bin/pip
-	$(PIP) install --quiet --require-hashes -r requirements/dev.txt
+	$(PIP) install --quiet --no-deps --require-hashes -r requirements/dev.txt
 	$(PIP) install --quiet --no-deps --no-build-isolation -e .
 	@touch .venv/stack.stamp $@
 
 # atheris is no part of the development tools: it has wheels for some systems and Pythons only (Linux on x86-64 among them).
 .venv/fuzz.stamp: requirements/fuzz.txt | .venv/dev.stamp
-	$(PIP) install --quiet --require-hashes -r requirements/fuzz.txt
+	$(PIP) install --quiet --no-deps --require-hashes -r requirements/fuzz.txt
 	@touch $@
 
 .venv/bin/pip: # what venv makes last, so that an interrupted one is done again
