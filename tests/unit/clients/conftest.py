@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
+from msgspec.structs import replace
 
 from chat import topics
 from chat.envelopes import Event, Reject, Reset, Send, SyncDone, SyncRequest, decode, encode
@@ -211,7 +212,8 @@ class House:
             case None:
                 return None
             case Reject():
-                peer.deliver(topics.inbox(str(topic.user)), encode(answer))
+                about = answer.id or decode(packet.payload, Send).id
+                peer.deliver(topics.inbox(str(topic.user)), encode(replace(answer, id=about)))
                 return PubAck(packet.packet_id)
             case PubAck(reason=0):
                 self.accept(topic.scope, decode(packet.payload, Send), str(topic.user))

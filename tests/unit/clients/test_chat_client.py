@@ -176,16 +176,15 @@ def test_a_refusal_that_passes_is_tried_again_with_the_same_id_and_nothing_overt
     assert [decode(packet.payload, Send).id for packet in house.sends] == [ids[0], ids[0], *ids]
 
 
-# With MQTT 3.1.1 it has hung twice in runs of the whole suite and never alone: not understood yet, so it does not stand in the way.
-@pytest.mark.parametrize("protocol", [pytest.param(4, marks=pytest.mark.long), 5])
+@pytest.mark.parametrize("protocol", [4, 5])
 def test_who_is_too_fast_is_told_and_everything_is_stored_in_order(house: House, make: Make, protocol: int) -> None:
     client = make(protocol=protocol)
     told: queue.Queue[Slowed] = queue.Queue()
     client.on_slow = told.put
     client.connect()
     ids = [new_message_id() for _ in range(30)]
-    for id_ in ids[:5]:
-        too_fast = Reject(code="rate_limited", reason="…", id=id_, chat=CHAT)
+    for _ in range(5):  # of whatever comes: after the first of them the client may send one by one
+        too_fast = Reject(code="rate_limited", reason="…", chat=CHAT)
         house.answers.append(
             too_fast if protocol == 4 else PubAck(0, 0x97, {"user_property": [("code", "rate_limited")]})
         )

@@ -116,6 +116,18 @@ def test_what_waits_in_a_slow_chat_for_another_reason_is_not_overtaken_and_due_w
     assert box.next(2.0).id == "a"  # type: ignore[union-attr]
 
 
+def test_a_rejection_that_is_told_twice_swallows_one_acknowledgement() -> None:
+    """Or the one of the next try would be lost, and whoever waits for it would wait for ever."""
+    box = outbox()
+    box.add("a", "g", b"")
+    assert box.next(0.0) is not None
+    assert box.slow("a", CODE, 0.0, rejected=True) == Slowed("g", 1.0, CODE)
+    assert box.was_rejected("a")
+    assert box.slow("a", CODE, 0.5, rejected=True) is None  # the same once more
+    assert box.next(1.0) is not None
+    assert not box.was_rejected("a")
+
+
 def test_of_3_1_1_the_acknowledgement_of_what_was_rejected_says_nothing() -> None:
     box = outbox()
     box.add("a", "g", b"")
