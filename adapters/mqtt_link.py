@@ -17,7 +17,7 @@ import structlog
 from adapters.backoff import Backoff
 from adapters.mqtt_connection import ConnectionOptions, ConnectionRefused, MqttConnection
 from chat.errors import Unavailable
-from chat.ports import Delivery, Parcel, Published
+from chat.ports import MARK, Delivery, Parcel, Published
 from mqtt.codec import V5, publish_parts
 from mqtt.packets import Properties
 from mqtt.properties import encode_properties
@@ -174,7 +174,7 @@ class MqttLink:
             await asyncio.wait({connection.lost}, timeout=GOODBYE_SECONDS)
 
 
-_MARK = encode_properties({"user_property": [("mark", "")]})[1:-2]
+_MARK = encode_properties({"user_property": [(MARK, "")]})[1:-2]
 """The user property up to the length of its value."""
 
 

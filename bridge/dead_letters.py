@@ -8,12 +8,11 @@ from datetime import UTC, datetime
 
 import structlog
 
-from bridge.decode import INGEST
 from bridge.gather import Arrival
 from bridge.metrics import Metrics
 from chat.errors import PabalError
 from chat.models import DeadLetter
-from chat.ports import DeadLetterStore
+from chat.ports import INGEST, DeadLetterStore
 
 _log = structlog.get_logger("dead_letters")
 

@@ -10,9 +10,7 @@ from chat.errors import InvalidEnvelope
 from chat.events import Forwarded
 from chat.ids import DEVICE_PREFIX, SERVICE_PREFIX, is_service
 from chat.plain import is_plain
-
-INGEST = "ingest"
-"""The user property in which the broker passes on the ingest id."""
+from chat.services import INGEST
 
 _NO_PEOPLE = (DEVICE_PREFIX, SERVICE_PREFIX)
 

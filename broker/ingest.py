@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from broker.core import Core
 from broker.explain import explained
-from broker.router import INGEST, Router, make_message
+from broker.router import Router, make_message
 from chat.errors import Unavailable
 from chat.ids import is_device
 from chat.plain import says_plain
+from chat.services import INGEST
 from mqtt.filters import matches
 from mqtt.index import Match
 from mqtt.messages import Message

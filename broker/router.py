@@ -7,6 +7,7 @@ from functools import partial
 from typing import Protocol
 
 from broker.core import DROP_NAMES, Core
+from chat.services import INGEST, MARK
 from mqtt.index import Group, Match
 from mqtt.messages import Message
 from mqtt.outgoing import Outcome
@@ -16,8 +17,6 @@ from mqtt.session import Session, Subscription
 TRAVELS = ("payload_format_indicator", "message_expiry_interval", "content_type", "response_topic", "correlation_data")
 """Publish properties that go on to subscribers as they are (5.0 §3.3.2.3); user properties go on filtered."""
 
-MARK = "mark"
-INGEST = "ingest"
 _OURS = frozenset({MARK, INGEST})
 """User properties that our processes put on for each other: taken off whatever anybody else publishes to them."""
 

@@ -34,6 +34,8 @@ from chat.models import (
     Watermarks,
 )
 from chat.services import (
+    INGEST,
+    MARK,
     Authenticator,
     Delivery,
     Invalidations,
@@ -48,6 +50,8 @@ from chat.services import (
 )
 
 __all__ = [
+    "INGEST",
+    "MARK",
     "Audit",
     "Authenticator",
     "ChatStore",

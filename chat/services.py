@@ -95,6 +95,12 @@ class PushSender(Protocol):
         ...
 
 
+MARK = "mark"
+"""The user property with a `seq` that the bridge puts on what it fans out: what a subscriber's PUBACK stands for."""
+
+INGEST = "ingest"
+"""The user property in which the broker passes on the ingest id of what has no id of its own."""
+
 _NO_PROPERTIES: Mapping[str, str] = MappingProxyType({})
 
 

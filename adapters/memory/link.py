@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from chat.errors import Unavailable
-from chat.ports import Delivery, Parcel, Published
+from chat.ports import MARK, Delivery, Parcel, Published
 from mqtt.filters import matches
 
 MAX_SENT = 100_000
@@ -166,7 +166,7 @@ class MemoryLink:
     def publish_all(self, parcels: Sequence[Parcel]) -> Awaitable[Sequence[Published | None]]:
         """See `Link.publish_all`."""
         answers = [
-            self.publish(topic, payload, properties=None if mark is None else {"mark": str(mark)})
+            self.publish(topic, payload, properties=None if mark is None else {MARK: str(mark)})
             for topic, payload, mark in parcels
         ]
 

@@ -49,7 +49,7 @@ from bson.errors import BSONError
 from pymongo import ASCENDING, DESCENDING, IndexModel, UpdateOne
 from pymongo.errors import BulkWriteError
 
-from adapters.mongo.client import DUPLICATE_KEY, Database, Document, fetch, translate
+from adapters.mongo.client import DUPLICATE_KEY, MAJORITY, Database, Document, fetch, translate
 from adapters.mongo.event_documents import to_body, to_document, to_event
 from adapters.mongo.message_reads import MongoReads
 from adapters.storable import MAX_INT, unstorable
@@ -79,8 +79,6 @@ INDEXES = [
 
 # How long to wait for an event of another writer, whose id is taken, to reach the majority. Seconds.
 _TAKEN_PAUSES = (0.005, 0.02, 0.05, 0.1, 0.2)
-
-_MAJORITY = {"w": "majority", "j": True}
 
 _COMMAND_BYTES = 40_000_000
 """What is sent as one command; the database takes 48 MB."""
@@ -131,7 +129,7 @@ class MongoMessages(MongoReads):
                 return _fenced(error.details["writeErrors"], error.details.get("writeConcernErrors"))
             return []
         answer = await self._messages.database.command(
-            {"insert": COLLECTION, "ordered": False, "documents": documents, "writeConcern": _MAJORITY}
+            {"insert": COLLECTION, "ordered": False, "documents": documents, "writeConcern": MAJORITY}
         )
         if "writeErrors" not in answer and "writeConcernError" not in answer:
             return []

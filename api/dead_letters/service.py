@@ -19,11 +19,8 @@ from chat.envelopes import MAX_SEND_BYTES, Send, encode, read_send, wrap_plain
 from chat.errors import Conflict, NotFound, PabalError, Unavailable
 from chat.models import DeadLetter, LetterEvent
 from chat.plain import is_plain
-from chat.ports import DeadLetterStore, Link, MessageStore
+from chat.ports import INGEST, DeadLetterStore, Link, MessageStore
 from chat.topics import Topic
-
-INGEST = "ingest"
-"""The property that gives a plain payload its message id, the same for every try."""
 
 _log = structlog.get_logger("dead_letters")
 
