@@ -166,7 +166,9 @@ class Outbox:
             what to tell; None when that is known already (several were under way together), or nothing waits.
         """
         entry = self._entries.get(message_id)
-        if entry is None or not entry.under_way:  # told twice (an inbox is at least once): no acknowledgement is to come
+        if (
+            entry is None or not entry.under_way
+        ):  # told twice (an inbox is at least once): no acknowledgement is to come
             return None
         entry.under_way = False
         entry.rejected = rejected
