@@ -37,6 +37,12 @@ class Admission:
         return rosters
 
 
+def may_always(chat: str, sender: str, rosters: dict[str, Roster]) -> bool:
+    """Whether nothing that this sender sends to the chat is refused here, whatever it is (see `refusal`)."""
+    roster = rosters.get(chat)
+    return roster is not None and not roster.blocked and roster.may_write(sender)
+
+
 def refusal(draft: Draft, rosters: dict[str, Roster]) -> PabalError | None:
     """Why the sender may not write there; None if they may."""
     roster = rosters.get(draft.arrival.chat)

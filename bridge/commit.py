@@ -13,6 +13,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 
 import msgspec
 
@@ -45,9 +46,13 @@ _CONFLICT_TRIES = 10
 _CONFLICT_PAUSE = 0.01
 """Seconds per try: the other one's write must reach the majority before it can be seen."""
 
+_NEVER = "~"
+"""Behind every time that an id can say (`chat.ids.made_at`)."""
+
 _AGES = Ages()
 
 _event_of = msgspec.json.Decoder(Event)
+_by_seq = attrgetter("seq")
 
 
 @dataclass(slots=True)
@@ -127,13 +132,13 @@ class Commit:
         wanted: set[str] = set()
         first, last = self._recent.new_between(self._now().timestamp() * 1000)
         heads = {chat: self._order.known(chat) for chat in chats}
+        since = {chat: _NEVER if head is None else max(first, head.since) for chat, head in heads.items()}
         remembered = self._recent.get
         for draft in batch.drafts:
             send = draft.send
             known = remembered(send.id)
             if known is None:
-                head = heads[draft.arrival.chat]
-                if head is None or not made_between(send.id, max(first, head.since), last):
+                if not made_between(send.id, since[draft.arrival.chat], last):
                     wanted.add(send.id)
             elif isinstance(known, Stored):
                 batch.known[send.id] = known
@@ -250,22 +255,15 @@ class Commit:
                 await self._messages.pin(target, at=event.at, pinned=event.type == "pin")
 
     def _remember(self, committed: Committed) -> None:
-        newest: dict[str, Stored] = {}
-        fresh = 0
-        for answer in [*committed.answers, *committed.voids]:
-            if not isinstance(answer, Stored):
-                continue
-            self._recent.add(answer)
-            if answer.repeat:
-                self._metrics.repeats.inc()
-                continue
-            fresh += 1
-            known = newest.get(answer.chat)
-            if known is None or known.seq < answer.seq:
-                newest[answer.chat] = answer
-        for chat, event in newest.items():
+        known = [answer for answer in committed.answers if type(answer) is Stored]
+        known += committed.voids
+        self._recent.add(known)
+        fresh = [event for event in known if not event.repeat]
+        fresh.sort(key=_by_seq)
+        for chat, event in {event.chat: event for event in fresh}.items():  # the newest of each
             self._touched(chat, Head(event.seq, event.n), event.at)
-        self._metrics.stored.inc(fresh)
+        self._metrics.stored.inc(len(fresh))
+        self._metrics.repeats.inc(len(known) - len(fresh))
         self._metrics.voids.inc(len(committed.voids))
 
 
@@ -287,21 +285,31 @@ class _Batch:
 
     def sort(self, now: datetime, ages: Ages) -> None:
         """Answer what can be answered without a write; the rest is `fresh`."""
+        firsts, known_ids, writers = self._firsts, self.known, self._writers()
         for index, draft in enumerate(self.drafts):
             send = draft.send
-            first = self._firsts.setdefault(send.id, index)
+            first = firsts.setdefault(send.id, index)
             if first != index:
                 self._copies.append((index, first))
                 continue
-            known = self.known.get(send.id)
+            known = known_ids.get(send.id)
             if known is not None:
                 self.repeat(index, known)
+                continue
+            arrival = draft.arrival
+            if send.target is send.reply_to is None and (arrival.chat, arrival.sender) in writers:
+                self.fresh.append(index)  # what nearly everything is
                 continue
             error = admission.refusal(draft, self.rosters) or self._without_right(draft, now, ages)
             if error is not None:
                 self.answers[index] = error
             else:
                 self.fresh.append(index)
+
+    def _writers(self) -> set[tuple[str, str]]:
+        """Who may write where, of those who do; each is asked once per batch."""
+        pairs = {(draft.arrival.chat, draft.arrival.sender) for draft in self.drafts}
+        return {pair for pair in pairs if admission.may_always(*pair, self.rosters)}
 
     def _without_right(self, draft: Draft, now: datetime, ages: Ages) -> PabalError | None:
         """Why its sender may not do that to the message that it names."""

@@ -8,7 +8,7 @@ another bridge stored it, the unique `_id` finds the repeat; it costs a `void` i
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
 import msgspec
@@ -108,19 +108,26 @@ class Recent:
     def since(self, unix_ms: float) -> None:
         self._since = unix_ms
 
-    def add(self, event: Stored) -> None:
-        """Remember an event; one that is known already stays as it is."""
-        if event.id in self._events:
-            return
-        self._events[event.id] = event
-        self._whole.append(event)
-        self._bytes += len(event.payload)
-        while len(self._whole) > self._max_whole or self._bytes > self._max_bytes:
-            oldest = self._whole.popleft()
+    def add(self, stored: Iterable[Stored]) -> None:
+        """Remember what a batch has stored; what is known already stays as it is."""
+        events, whole = self._events, self._whole
+        for event in stored:
+            if event.id in events:
+                continue
+            events[event.id] = event
+            whole.append(event)
+            self._bytes += len(event.payload)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Back to the bounds: the oldest goes first. A batch is small beside them, so that they are passed for a moment only."""
+        events, whole = self._events, self._whole
+        while len(whole) > self._max_whole or self._bytes > self._max_bytes:
+            oldest = whole.popleft()
             self._bytes -= len(oldest.payload)
-            self._events[oldest.id] = oldest.at
-        if len(self._events) > self._max_events:
-            _, forgotten = self._events.popitem(last=False)
+            events[oldest.id] = oldest.at
+        while len(events) > self._max_events:
+            _, forgotten = events.popitem(last=False)
             at = forgotten if isinstance(forgotten, datetime) else forgotten.at
             self._forgotten = at if self._forgotten is None else max(self._forgotten, at)
 

@@ -55,7 +55,7 @@ class StackSettings(BaseSettings):
     mongo_url: str | None = None
     mongo_database: str = "pabal"
     mongo_nodes: Literal[1, 3] = 1
-    mongo_cache_gb: float = Field(default=0.5, ge=0.25)
+    mongo_cache_gb: float = Field(default=1.0, ge=0.25)
     valkey_url: str | None = None
     fcm: bool = True
 

@@ -35,9 +35,13 @@ class Size:
             return
         if len(draft.arrival.delivery.payload) * _GROWTH > MAX_BODY and len(encode(body)) > MAX_BODY:
             raise TooLarge(f"a message has at most {MAX_BODY} bytes as JSON")
-        _bound("text", body.text, self._max_text)
-        _bound("content_type", body.content_type, MAX_NAME)
-        _bound("emoji", body.emoji, MAX_NAME)
+        text = body.text
+        if text is not None and len(text) > self._max_text:
+            raise Refused(f"'text' has at most {self._max_text} characters", code="too_long")
+        if body.content_type is not None:
+            _bound("content_type", body.content_type, MAX_NAME)
+        if body.emoji is not None:
+            _bound("emoji", body.emoji, MAX_NAME)
         attachment = body.attachment
         if attachment is not None:
             _bound("name", attachment.name, MAX_NAME)

@@ -320,7 +320,7 @@ def remembered(id_: str, size: int) -> Stored:
 def test_recent_is_bounded(limits: dict[str, int], known: str, whole: str) -> None:
     recent = Recent(**limits)
     for id_ in ("a", "b", "c", "b", "d"):
-        recent.add(remembered(id_, 10))
+        recent.add([remembered(id_, 10)])
     found = {id_: recent.get(id_) for id_ in "abcd"}
     assert [id_ for id_ in found if isinstance(found[id_], Stored)] == list(whole)
     assert [id_ for id_ in found if found[id_] is not None] == list(known)
@@ -336,7 +336,7 @@ def test_an_id_is_new_when_it_was_made_since_everything_is_remembered() -> None:
 
     assert [new(made) for made in (999, 1_000, 5_000, 5_000 + AHEAD, 5_001 + AHEAD)] == [False, True, True, True, False]
     for id_ in ("first", "second"):
-        recent.add(remembered(id_, 1))
+        recent.add([remembered(id_, 1)])
     assert (
         recent.since == NOW.timestamp() * 1000 + 1
     )  # the first is forgotten, and whatever else was stored with it may be
