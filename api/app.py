@@ -28,6 +28,7 @@ from adapters.stores import Stores
 from adapters.tokens import Jwks, TokenIssuer, TokenVerifier
 from adapters.valkey import Valkey, ValkeyInvalidations, ValkeyRateLimiter, ValkeyRecents, connect
 from adapters.valkey.connection import unavailable
+from adapters.vitals import Vitals
 from api import errors, openapi
 from api.admin.routers import ROUTERS as ADMIN
 from api.auth.endpoints import router as auth
@@ -115,6 +116,7 @@ def create_app(settings: Settings, *, opened: OpenParts | None = None) -> FastAP
         redirect_slashes=False,
     )
     app.state.registry = CollectorRegistry()
+    app.state.vitals = Vitals(app.state.registry)
     for router in ROUTERS:
         app.include_router(router)
     errors.install(app, ROUTERS)

@@ -78,6 +78,11 @@ class BrokerCollector(Collector):
         for name, text, histogram in (
             ("pabal_broker_publish_ack_seconds", "From PUBLISH to its acknowledgement, sampled.", stats.to_ack),
             ("pabal_broker_publish_deliver_seconds", "From PUBLISH to its receivers, sampled.", stats.to_deliver),
+            (
+                "pabal_broker_delivered_seconds",
+                "From a stored event to a receiver's PUBACK, sampled.",
+                stats.to_receiver,
+            ),
             ("pabal_broker_loop_lag_seconds", "By how much the event loop was late.", stats.loop_lag),
         ):
             yield HistogramMetricFamily(name, text, buckets=histogram.cumulative(), sum_value=histogram.total)
