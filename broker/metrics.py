@@ -26,6 +26,10 @@ class BrokerCollector(Collector):
         core = self._core
         connected = len(core.connections)
         yield GaugeMetricFamily("pabal_broker_connections", "Clients connected.", value=connected)
+        services = sum(connection.identity.service for connection in core.connections.values())
+        yield GaugeMetricFamily(
+            "pabal_broker_service_connections", "Of those connected: bridges, APIs and workers.", value=services
+        )
         sessions = GaugeMetricFamily("pabal_broker_sessions", "Sessions by state.", labels=["state"])
         sessions.add_metric(["connected"], connected)
         sessions.add_metric(["away"], len(core.sessions) - connected)
