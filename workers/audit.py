@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+import structlog
+
 from adapters.audit_walk import walk
 from chat.audit import Anchor
 from chat.errors import Unavailable
@@ -13,6 +15,8 @@ from workers import metrics
 
 RECORDS = 10_000
 """Records per step, between which it looks at the clock."""
+
+_log = structlog.get_logger("audit")
 
 
 class AuditCheck:
@@ -30,17 +34,18 @@ class AuditCheck:
         self._monotonic = monotonic
         self._behind = Anchor()
 
-    async def run(self) -> list[tuple[int, str]]:
-        """Verify for as long as there is something and time; what is wrong, as `adapters.audit_walk.Walk.faults`.
+    async def run(self) -> int:
+        """Verify for as long as there is something and time; how many records that were. What is wrong is logged and counted.
 
         Raises:
             Unavailable: Mongo does not answer.
         """
         deadline = self._monotonic() + self._budget
-        faults: list[tuple[int, str]] = []
+        checked, faults = 0, []
         try:
             while True:
                 step = await walk(self._audit, self._behind, RECORDS)
+                checked += step.checked
                 faults += step.faults
                 self._behind = Anchor() if step.complete else step.end
                 if step.complete or self._monotonic() >= deadline:
@@ -49,4 +54,7 @@ class AuditCheck:
             metrics.AUDIT_CHECKS.labels("unavailable").inc()
             raise
         metrics.AUDIT_CHECKS.labels("broken" if faults else "intact").inc()
-        return faults
+        if faults:
+            seq, what = faults[0]
+            _log.error("audit.broken", faults=len(faults), seq=seq, what=what)
+        return checked

@@ -112,13 +112,9 @@ def _register_checks(app: Celery, process: PoolProcess) -> None:
     @app.task(name=CHECK_AUDIT, bind=True)
     def check_audit(_self: Task[Any, Any]) -> None:
         try:
-            faults = process.run(lambda services: services.audit.run())
+            process.run(lambda services: services.audit.run())
         except Unavailable as error:
             _log.warning("audit.unavailable", reason=error.reason)
-            return
-        if faults:
-            (seq, what), *_ = faults
-            _log.error("audit.broken", faults=len(faults), seq=seq, what=what)
 
 
 async def _told(services: Services) -> Broadcast | None:
