@@ -294,6 +294,11 @@ WORKER = Dashboard(
             "short",
             (Query("sum by (result) (increase(pabal_worker_audit_checks_total[1d]))", "{{result}}"),),
         ),
+        Panel(
+            "Wrong unread counts in a day",
+            "short",
+            (Query("sum(increase(pabal_unread_differences_total[1d]))", "differences"),),
+        ),
         *own_costs("worker"),
     ),
 )

@@ -129,7 +129,7 @@ def test_no_label_may_have_a_value_per_person_or_thing() -> None:
 
 @pytest.mark.parametrize("process", PROCESSES)
 def test_names_and_texts_follow_the_conventions_of_prometheus(process: str) -> None:
-    promtool = shutil.which("promtool") or unavailable("promtool is not installed (Debian: prometheus)")
+    promtool = shutil.which("promtool") or unavailable("promtool is not installed: bash tests/peers.sh")
     text = generate_latest(PROCESSES[process]())
     checked = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, check=False)
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
