@@ -17,7 +17,7 @@ QUEUES = (PUSH_QUEUE, MAINTENANCE_QUEUE)
 
 
 class QueueLengths(Collector):
-    """`pabal_worker_queue_jobs{queue}`; jobs that a worker has taken are not among them. Nothing is told while nobody knows."""
+    """`pabal_queue_waiting{queue}`; jobs that a worker has taken are not among them. Nothing is told while nobody knows."""
 
     def __init__(self) -> None:
         self._lengths: Mapping[str, int] = {}
@@ -37,7 +37,7 @@ class QueueLengths(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """One sample per queue."""
-        family = GaugeMetricFamily("pabal_worker_queue_jobs", "Jobs that wait for a worker.", labels=["queue"])
+        family = GaugeMetricFamily("pabal_queue_waiting", "Jobs that nobody has taken yet", labels=["queue"])
         for queue, length in self._lengths.items():
             family.add_metric([queue], length)
         yield family

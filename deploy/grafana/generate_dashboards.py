@@ -145,7 +145,7 @@ OVERVIEW = Dashboard(
             (
                 Query("sum(pabal_broker_queued_messages)", "in sessions"),
                 Query("sum(pabal_bridge_waiting)", "in bridges"),
-                Query("max by (queue) (pabal_worker_queue_jobs)", "jobs {{queue}}"),
+                Query("max by (queue) (pabal_queue_waiting)", "jobs {{queue}}"),
             ),
         ),
         rates("Pushes per second", "pabal_pushes_total", "outcome"),
@@ -279,7 +279,7 @@ WORKER = Dashboard(
         times("Time of a push at the provider", "pabal_push_send_seconds"),
         rates("Push jobs ended per second", "pabal_push_events_total", "ending"),
         rates("Lost jobs found per second", "pabal_push_swept_total"),
-        Panel("Jobs that wait", "short", (Query("max by (queue) (pabal_worker_queue_jobs)", "{{queue}}"),)),
+        Panel("Jobs that wait", "short", (Query("max by (queue) (pabal_queue_waiting)", "{{queue}}"),)),
         Panel(
             "Regular jobs, per second",
             "ops",
@@ -318,7 +318,7 @@ STORES = Dashboard(
         ),
         times("History from the API", "pabal_api_request_seconds", where='route="/v1/chats/{chat}/messages"'),
         rates("Jobs that could not be queued in Valkey, per second", "pabal_jobs_total", "outcome", where='outcome!="sent"'),
-        Panel("Jobs that wait in Valkey", "short", (Query("max by (queue) (pabal_worker_queue_jobs)", "{{queue}}"),)),
+        Panel("Jobs that wait in Valkey", "short", (Query("max by (queue) (pabal_queue_waiting)", "{{queue}}"),)),
     ),
 )  # fmt: skip
 

@@ -1,7 +1,7 @@
 """Debian's Prometheus and Alertmanager beside a running stack, with the files of deploy/ and a receiver in the place of Slack and PagerDuty.
 
-Time is compressed: what is a minute in deploy/prometheus/rules is a second here, so that what fires after five minutes does so after five
-seconds. Expressions, labels, routes and texts are those of the files.
+Time is compressed: what is a minute in the ranges of deploy/prometheus/rules is a second here, and every `for` is one. Expressions, labels,
+routes and texts are those of the files.
 """
 
 from __future__ import annotations
@@ -176,11 +176,13 @@ def _prometheus_config(directory: Path, stack: RunningStack, own: str, alertmana
 
 
 def _compressed(rules: str) -> str:
-    """A minute becomes a second: in ranges, offsets and `for`."""
+    """A minute becomes a second in ranges and offsets, and every `for` is one second."""
     seconds = {"m": 1, "h": 60}
-    return re.sub(
-        r"((?:\[|offset |for: ))(\d+)([mh])\b", lambda found: f"{found[1]}{int(found[2]) * seconds[found[3]]}s", rules
-    )
+
+    def shorter(found: re.Match[str]) -> str:
+        return f"{found[1]}{int(found[2]) * seconds[found[3]]}s"
+
+    return re.sub(r"(\[|offset )(\d+)([mh])\b", shorter, re.sub(r"(?m)^( +for: ).+$", r"\g<1>1s", rules))
 
 
 def _write(path: Path, config: Any) -> Path:
