@@ -37,19 +37,23 @@ class Marks:
         self._router = router
         self._highest: dict[tuple[str, str], int] = {}
         self._scheduled = False
-        # By the identity of the message, which the value keeps alive; oldest first.
+        # By the identity of the message, which the value keeps alive (until the next one comes: no more than so many); oldest first.
         self._watched: dict[int, tuple[Message, float]] = {}
+        self._room_at = 0.0
 
     def watch(self, message: Message) -> None:
         """A marked message is on its way to its receivers: time it, if there is room."""
         now, watched = self._core.now, self._watched
-        while watched:
-            oldest = next(iter(watched))
-            if now - watched[oldest][1] < WATCH_SECONDS:
-                break
-            del watched[oldest]
-        if len(watched) < WATCHED:
-            watched[id(message)] = (message, now)
+        if now < self._room_at:
+            return
+        while watched and now - self._oldest() >= WATCH_SECONDS:
+            del watched[next(iter(watched))]
+        watched[id(message)] = (message, now)
+        if len(watched) == WATCHED:
+            self._room_at = self._oldest() + WATCH_SECONDS
+
+    def _oldest(self) -> float:
+        return next(iter(self._watched.values()))[1]
 
     def note(self, message: Message, principal: str) -> None:
         """A client of `principal` has acknowledged a marked message."""

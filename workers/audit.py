@@ -41,12 +41,17 @@ class AuditCheck:
             Unavailable: Mongo does not answer.
         """
         deadline = self._monotonic() + self._budget
-        checked, faults = 0, []
+        checked, faults, first = (
+            0,
+            0,
+            None,
+        )  # of a log that somebody wrote anew every record may be a fault: not all are kept
         try:
             while True:
                 step = await walk(self._audit, self._behind, RECORDS)
                 checked += step.checked
-                faults += step.faults
+                faults += len(step.faults)
+                first = first or next(iter(step.faults), None)
                 self._behind = Anchor() if step.complete else step.end
                 if step.complete or self._monotonic() >= deadline:
                     break
@@ -54,7 +59,6 @@ class AuditCheck:
             metrics.AUDIT_CHECKS.labels("unavailable").inc()
             raise
         metrics.AUDIT_CHECKS.labels("broken" if faults else "intact").inc()
-        if faults:
-            seq, what = faults[0]
-            _log.error("audit.broken", faults=len(faults), seq=seq, what=what)
+        if first is not None:
+            _log.error("audit.broken", faults=faults, seq=first[0], what=first[1])
         return checked
