@@ -170,7 +170,7 @@ def create(settings: WorkerSettings) -> Celery:
             settings.worker_erase_every,
             settings.worker_statistics_every,
             settings.worker_broadcast_every,
-            settings.worker_audit_every,
+            settings.worker_audit_log_every,
         )
         if settings.worker_beat
         else {},

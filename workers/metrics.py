@@ -14,7 +14,7 @@ SWEPT = Counter("pabal_push_swept", "Events whose push job was lost and sent aga
 ERASED = Counter("pabal_messages_erased", "Expired messages whose content was erased")
 ROLLED_UP = Counter("pabal_statistics_rows", "Events and receipts that were counted for the statistics")
 TOLD = Counter("pabal_broadcast_told", "Inboxes and chats that broadcasts were told to")
-AUDIT_CHECKS = Counter("pabal_worker_audit_checks", "Checks of the audit log, by what came of them", ["result"])
+AUDIT_CHECKS = Counter("pabal_audit_log_checks", "Checks of the audit log, by what came of them", ["result"])
 DIFFERENCES = Counter("pabal_unread_differences", "Memberships whose unread count was wrong: a fault of ours")
 SEND_SECONDS = Histogram(
     "pabal_push_send_seconds",

@@ -25,7 +25,7 @@ class Services:
     sweep: PushSweep
     eraser: Eraser
     roll_up: RollUp
-    audit: AuditCheck
+    audit_log: AuditCheck
     broadcaster: Broadcaster | None
     close: Callable[[], Awaitable[None]]
 

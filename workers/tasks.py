@@ -11,13 +11,13 @@ from chat.broadcasts import Broadcast
 from chat.errors import Unavailable
 from chat.jobs import (
     BROADCAST,
-    CHECK_AUDIT,
     ERASE_EXPIRED,
     MAINTENANCE_QUEUE,
     PUSH_EVENT,
     PUSH_QUEUE,
     ROLL_UP,
     SWEEP_PUSHES,
+    VERIFY_AUDIT_LOG,
 )
 from chat.pushes import PushRetry
 from workers import metrics
@@ -109,10 +109,10 @@ def _register_maintenance(app: Celery, process: PoolProcess) -> None:
 
 
 def _register_checks(app: Celery, process: PoolProcess) -> None:
-    @app.task(name=CHECK_AUDIT, bind=True)
+    @app.task(name=VERIFY_AUDIT_LOG, bind=True)
     def check_audit(_self: Task[Any, Any]) -> None:
         try:
-            process.run(lambda services: services.audit.run())
+            process.run(lambda services: services.audit_log.run())
         except Unavailable as error:
             _log.warning("audit.unavailable", reason=error.reason)
 
@@ -131,7 +131,7 @@ def _retry(task: Task[Any, Any], error: Exception, after: float, longest: float)
 
 
 def schedule(
-    sweep_every: float, erase_every: float, statistics_every: float, broadcast_every: float, audit_every: float
+    sweep_every: float, erase_every: float, statistics_every: float, broadcast_every: float, audit_log_every: float
 ) -> dict[str, dict[str, Any]]:
     """Celery's `beat_schedule`. A run that nobody took before the next one is due is forgotten."""
     return {
@@ -139,7 +139,7 @@ def schedule(
         "erase expired": _regular(ERASE_EXPIRED, erase_every),
         "roll up statistics": _regular(ROLL_UP, statistics_every),
         "broadcasts": _regular(BROADCAST, broadcast_every),
-        "check audit log": _regular(CHECK_AUDIT, audit_every),
+        "check audit log": _regular(VERIFY_AUDIT_LOG, audit_log_every),
     }
 
 

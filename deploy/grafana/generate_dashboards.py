@@ -292,7 +292,7 @@ WORKER = Dashboard(
         Panel(
             "Checks of the audit log in a day",
             "short",
-            (Query("sum by (result) (increase(pabal_worker_audit_checks_total[1d]))", "{{result}}"),),
+            (Query("sum by (result) (increase(pabal_audit_log_checks_total[1d]))", "{{result}}"),),
         ),
         Panel(
             "Wrong unread counts in a day",

@@ -19,7 +19,7 @@ AT = datetime(2026, 5, 1, tzinfo=UTC)
 
 
 def checks(result: str) -> float:
-    return REGISTRY.get_sample_value("pabal_worker_audit_checks_total", {"result": result}) or 0.0
+    return REGISTRY.get_sample_value("pabal_audit_log_checks_total", {"result": result}) or 0.0
 
 
 async def log_of(records: int) -> MemoryAudit:
