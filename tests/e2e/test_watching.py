@@ -21,7 +21,7 @@ from tests.e2e.watching import PATIENCE, ROUTING_KEY, Watch, until, watching
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 TOKEN = "fcm-token-of-somebody-who-is-away"
-SELECTOR = re.compile(r'\b((?:pabal|process)_\w+|up|ALERTS)(\{(?:[^{}"]|"[^"]*")*\})?')
+SELECTOR = re.compile(r'\b((?:pabal|process)_\w+|up|ALERTS)\b(\{(?:[^{}"]|"[^"]*")*\})?')
 
 
 @pytest.fixture(scope="module")
@@ -108,13 +108,23 @@ def _frozen(watch: Watch, process: str) -> Iterator[None]:
 
 def test_a_provider_that_fails_is_told_to_slack_alone(watch: Watch, traffic: Person) -> None:
     del traffic
-    got, fcm = watch.receiver, watch.stack.info["fcm_url"]
-    httpx.post(f"{fcm}/control/rules", json={"status": 500, "times": 1_000_000}, trust_env=False).raise_for_status()
-    until(lambda: got.slack("[FIRING:1] PushFailureRate worker"), "Slack hears of it")
-    httpx.delete(f"{fcm}/control/rules", trust_env=False).raise_for_status()
+    got = watch.receiver
+    with _failing_provider(watch):
+        until(lambda: got.slack("[FIRING:1] PushFailureRate worker"), "Slack hears of it")
     assert "*warning* Pushes fail" in got.slack("[FIRING:1] PushFailureRate worker")[0]["text"]
     until(lambda: got.slack("[RESOLVED] PushFailureRate worker"), "Slack hears that it is over")
     assert got.pagerduty("trigger", "PushFailureRate") == [], "a warning wakes nobody"
+
+
+@contextmanager
+def _failing_provider(watch: Watch) -> Iterator[None]:
+    """It answers 500, whatever it is asked."""
+    rules = f"{watch.stack.info['fcm_url']}/control/rules"
+    httpx.post(rules, json={"status": 500, "times": 1_000_000}, trust_env=False).raise_for_status()
+    try:
+        yield
+    finally:
+        httpx.delete(rules, trust_env=False).raise_for_status()
 
 
 @pytest.mark.long
