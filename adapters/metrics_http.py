@@ -17,6 +17,8 @@ import structlog
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
+from adapters.vitals import Vitals
+
 Health = Callable[[], dict[str, bool]]
 """The parts of a process that must be well, by name. Called for each probe, on the event loop: it must not block."""
 
@@ -69,6 +71,7 @@ class MetricsServer:
         settings: Settings | None = None,
     ) -> None:
         self._registry = registry
+        self._vitals = Vitals(registry)
         self._health = health
         self._admin = admin
         self._settings = settings
@@ -134,6 +137,7 @@ class MetricsServer:
         if request.method not in ("GET", "HEAD"):
             return Answer(405, b"only GET and HEAD\n")
         if request.path == "/metrics":
+            self._vitals.show(self._parts())
             return Answer(200, generate_latest(self._registry), CONTENT_TYPE_PLAIN_0_0_4)
         if request.path == "/healthz":
             return self._health_answer()
@@ -149,12 +153,15 @@ class MetricsServer:
             _log.exception("admin.failed")
             return Answer(500, b"internal error\n")
 
-    def _health_answer(self) -> Answer:
+    def _parts(self) -> dict[str, bool]:
         try:
-            parts = self._health()
+            return self._health()
         except Exception:  # noqa: BLE001 - any fault of a probe is an answer: not well
             _log.exception("health.failed")
-            parts = {"health": False}
+            return {"health": False}
+
+    def _health_answer(self) -> Answer:
+        parts = self._parts()
         return Answer(200 if all(parts.values()) else 503, json.dumps(parts).encode(), "application/json")
 
 
@@ -172,7 +179,7 @@ async def serve(
 
     Args:
         bind: `host:port`, `[::1]:port` for IPv6; port 0 takes any free one (see `MetricsServer.port`).
-        registry: what to expose.
+        registry: what to expose; `adapters.vitals` is added to it.
         health: see `Health`.
         admin: see `Handler`; None when there is nothing below `/admin/`.
         settings: see `Settings`; None when they are not shown.

@@ -26,8 +26,8 @@ from adapters.oidc import OidcProvider, ProviderConfig
 from adapters.sealing import Seal
 from adapters.stores import Stores
 from adapters.tokens import Jwks, TokenIssuer, TokenVerifier
-from adapters.valkey import Valkey, ValkeyInvalidations, ValkeyRateLimiter, ValkeyRecents, connect
-from adapters.valkey.connection import unavailable
+from adapters.valkey import Valkey, ValkeyInvalidations, ValkeyRateLimiter, ValkeyRecents, connect, healthy
+from adapters.vitals import Vitals
 from api import errors, openapi
 from api.admin.routers import ROUTERS as ADMIN
 from api.auth.endpoints import router as auth
@@ -115,6 +115,7 @@ def create_app(settings: Settings, *, opened: OpenParts | None = None) -> FastAP
         redirect_slashes=False,
     )
     app.state.registry = CollectorRegistry()
+    app.state.vitals = Vitals(app.state.registry)
     for router in ROUTERS:
         app.include_router(router)
     errors.install(app, ROUTERS)
@@ -277,13 +278,5 @@ def _ended(task: asyncio.Task[None]) -> None:
 
 
 async def _health(stores: Stores, valkey: Valkey, link: Link) -> dict[str, bool]:
-    mongo, cache = await asyncio.gather(stores.healthy(), _answers(valkey))
+    mongo, cache = await asyncio.gather(stores.healthy(), healthy(valkey))
     return {"mongo": mongo, "valkey": cache, "link": link.connected}
-
-
-async def _answers(valkey: Valkey) -> bool:
-    try:
-        with unavailable("answer a ping"):
-            return bool(await valkey.ping())
-    except Unavailable:
-        return False

@@ -26,6 +26,10 @@ class BrokerCollector(Collector):
         core = self._core
         connected = len(core.connections)
         yield GaugeMetricFamily("pabal_broker_connections", "Clients connected.", value=connected)
+        services = sum(connection.identity.service for connection in core.connections.values())
+        yield GaugeMetricFamily(
+            "pabal_broker_service_connections", "Of those connected: bridges, APIs and workers.", value=services
+        )
         sessions = GaugeMetricFamily("pabal_broker_sessions", "Sessions by state.", labels=["state"])
         sessions.add_metric(["connected"], connected)
         sessions.add_metric(["away"], len(core.sessions) - connected)
@@ -78,6 +82,11 @@ class BrokerCollector(Collector):
         for name, text, histogram in (
             ("pabal_broker_publish_ack_seconds", "From PUBLISH to its acknowledgement, sampled.", stats.to_ack),
             ("pabal_broker_publish_deliver_seconds", "From PUBLISH to its receivers, sampled.", stats.to_deliver),
+            (
+                "pabal_broker_delivered_seconds",
+                "From a stored event to a receiver's PUBACK, sampled.",
+                stats.to_receiver,
+            ),
             ("pabal_broker_loop_lag_seconds", "By how much the event loop was late.", stats.loop_lag),
         ):
             yield HistogramMetricFamily(name, text, buckets=histogram.cumulative(), sum_value=histogram.total)

@@ -69,6 +69,8 @@ def _take(connection: Connection, packet: Publish) -> None:
     if packet.properties:
         service = connection.identity.service
         message = make_message(packet, publisher=publisher, service=service, now=core.now, stamps=core.stamps)
+        if message.mark is not None:
+            connection.broker.marks.watch(message)
     else:
         message = Message(packet.topic, packet.payload, packet.qos, packet.retain, publisher)
     delivered = stats.delivered

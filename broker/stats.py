@@ -59,6 +59,7 @@ class Stats:
         "store_failures",
         "to_ack",
         "to_deliver",
+        "to_receiver",
     )
 
     def __init__(self, started: float) -> None:
@@ -84,6 +85,8 @@ class Stats:
         """From the bytes of a QoS 1 or 2 PUBLISH to its first acknowledgement; with the bridge's store in between, if any."""
         self.to_deliver = Histogram()
         """From the bytes of a PUBLISH to the writing of it to those receivers whose window had room."""
+        self.to_receiver = Histogram()
+        """From the arrival of a stored event to the PUBACK of one of its receivers."""
         self.loop_lag = Histogram()
         """By how much the event loop was late."""
 

@@ -20,5 +20,8 @@ ROLL_UP = "pabal.statistics.roll"
 BROADCAST = "pabal.broadcast.tell"
 """Work on a broadcast that waits. No arguments. Beat runs it every five seconds."""
 
+VERIFY_AUDIT_LOG = "pabal.audit_log.verify"
+"""Verify the chain of the audit log. No arguments. Beat runs it every hour."""
+
 PUSH_QUEUE = "push"
 MAINTENANCE_QUEUE = "maintenance"

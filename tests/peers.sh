@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Programs of others that tests talk to: Mosquitto and its clients (interoperability, differential tests, benchmark), curl (the README),
-# and RabbitMQ (which asks our auth hooks; its tests start it by themselves, never as a service of the system).
+# RabbitMQ (which asks our auth hooks), Prometheus and Alertmanager (which watch a stack). Tests start these by themselves, never as services
+# of the system.
 # Root on Debian gets what is missing; elsewhere the tests that need it are skipped, or fail where CI is set.
 set -euo pipefail
 
@@ -9,10 +10,12 @@ missing=()
 command -v mosquitto_pub >/dev/null || missing+=(mosquitto-clients)
 command -v curl >/dev/null || missing+=(curl)
 [ -d /usr/lib/rabbitmq ] || missing+=(rabbitmq-server)
+command -v promtool >/dev/null || missing+=(prometheus)
+command -v amtool >/dev/null || missing+=(prometheus-alertmanager)
 if [ ${#missing[@]} -gt 0 ]; then
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     apt-get update -q
-    # Debian would start RabbitMQ as a service; who has no policy of their own gets one that says no, for as long as this takes.
+    # Debian would start them as services; who has no policy of their own gets one that says no, for as long as this takes.
     if [ ! -e /usr/sbin/policy-rc.d ]; then
       trap 'rm -f /usr/sbin/policy-rc.d' EXIT
       printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d

@@ -30,12 +30,14 @@ from adapters.stores import Stores
 from chat.errors import Unavailable
 from chat.jobs import MAINTENANCE_QUEUE, PUSH_QUEUE
 from workers import tasks
+from workers.audit import AuditCheck
 from workers.beat import BeatThread
 from workers.broadcast import PRINCIPAL, Broadcaster
 from workers.erase import Eraser
 from workers.process import PoolProcess, Services
 from workers.push.deliver import Limits, PushDelivery
 from workers.push.sweep import PushSweep
+from workers.queues import QueueLengths
 from workers.settings import WorkerSettings
 from workers.statistics import RollUp
 from workers.status import Check, StatusThread
@@ -93,6 +95,7 @@ async def open_services(settings: WorkerSettings) -> Services:
         sweep,
         Eraser(stores.messages),
         RollUp(stores.statistics, budget=settings.worker_task_seconds / 2),
+        AuditCheck(stores.audit, budget=settings.worker_task_seconds / 2),
         _broadcaster(settings, stores),
         close,
     )
@@ -167,6 +170,7 @@ def create(settings: WorkerSettings) -> Celery:
             settings.worker_erase_every,
             settings.worker_statistics_every,
             settings.worker_broadcast_every,
+            settings.worker_audit_log_every,
         )
         if settings.worker_beat
         else {},
@@ -204,12 +208,14 @@ def run(settings: WorkerSettings, metrics_dir: Path) -> int:
         without_mingle=True,
         without_heartbeat=True,
     )
+    queues = QueueLengths()
     status = StatusThread(
         settings.worker_http,
         metrics_dir,
-        partial(_outside, settings),
+        partial(_outside, settings, queues),
         partial(_inside, worker),
         partial(visible, settings),
+        (queues,),
     )
     status.start()
     try:
@@ -219,13 +225,13 @@ def run(settings: WorkerSettings, metrics_dir: Path) -> int:
     return int(worker.exitcode or 0)
 
 
-def _outside(settings: WorkerSettings, stack: AsyncExitStack) -> dict[str, Check]:
+def _outside(settings: WorkerSettings, queues: QueueLengths, stack: AsyncExitStack) -> dict[str, Check]:
     """What the worker needs of others, asked over connections of the status thread's own."""
     stores = mongo.stores_of(mongo.connect(settings.mongo_url, settings.mongo_database))
     stack.push_async_callback(stores.close)
     client = valkey.connect(settings.valkey_url)
     stack.push_async_callback(client.aclose)
-    return {"mongo": stores.healthy, "valkey": partial(valkey.healthy, client)}
+    return {"mongo": stores.healthy, "valkey": partial(queues.look, client)}
 
 
 def _inside(worker: Any) -> dict[str, bool]:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from workers.audit import AuditCheck
 from workers.broadcast import Broadcaster
 from workers.erase import Eraser
 from workers.push.deliver import PushDelivery
@@ -24,6 +25,7 @@ class Services:
     sweep: PushSweep
     eraser: Eraser
     roll_up: RollUp
+    audit_log: AuditCheck
     broadcaster: Broadcaster | None
     close: Callable[[], Awaitable[None]]
 

@@ -56,6 +56,7 @@ class WorkerSettings(BaseSettings):
     worker_erase_every: float = Field(default=60.0, gt=0)
     worker_statistics_every: float = Field(default=300.0, gt=0)
     worker_broadcast_every: float = Field(default=5.0, gt=0)
+    worker_audit_log_every: float = Field(default=3600.0, gt=0)
     worker_sweep_age: float = Field(default=30.0, ge=0)
     """How old a push mark is before the sweeper takes its job for lost."""
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import structlog
 from prometheus_client import CollectorRegistry
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
 from adapters.metrics_http import serve
 
@@ -33,6 +34,7 @@ class StatusThread:
         checks: makes the checks of the outside, by name, on the thread's loop; what the stack holds is closed at the end.
         inside: parts of this process, by name: cheap, called for each probe.
         settings: those in force, without secrets.
+        collectors: figures beside those of the pool processes.
     """
 
     def __init__(
@@ -42,12 +44,14 @@ class StatusThread:
         checks: Callable[[AsyncExitStack], dict[str, Check]],
         inside: Callable[[], dict[str, bool]],
         settings: Callable[[], dict[str, str]],
+        collectors: Sequence[Collector] = (),
     ) -> None:
         self._bind = bind
         self._metrics_dir = metrics_dir
         self._checks = checks
         self._inside = inside
         self._settings = settings
+        self._collectors = collectors
         self._outside: dict[str, bool] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ended = asyncio.Event()
@@ -87,6 +91,8 @@ class StatusThread:
     async def _serve(self) -> None:
         registry = CollectorRegistry()
         MultiProcessCollector(registry, path=str(self._metrics_dir))  # type: ignore[no-untyped-call]
+        for collector in self._collectors:
+            registry.register(collector)
         self._loop = asyncio.get_running_loop()
         async with AsyncExitStack() as stack:
             checks = self._checks(stack)

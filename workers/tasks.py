@@ -9,7 +9,16 @@ from celery import Celery, Task
 
 from chat.broadcasts import Broadcast
 from chat.errors import Unavailable
-from chat.jobs import BROADCAST, ERASE_EXPIRED, MAINTENANCE_QUEUE, PUSH_EVENT, PUSH_QUEUE, ROLL_UP, SWEEP_PUSHES
+from chat.jobs import (
+    BROADCAST,
+    ERASE_EXPIRED,
+    MAINTENANCE_QUEUE,
+    PUSH_EVENT,
+    PUSH_QUEUE,
+    ROLL_UP,
+    SWEEP_PUSHES,
+    VERIFY_AUDIT_LOG,
+)
 from chat.pushes import PushRetry
 from workers import metrics
 from workers.process import PoolProcess, Services
@@ -64,6 +73,7 @@ def register(app: Celery, process: PoolProcess, *, tries: int, longest_wait: flo
             _log.warning("sweep.found", events=len(lost))
 
     _register_maintenance(app, process)
+    _register_checks(app, process)
 
 
 def _register_maintenance(app: Celery, process: PoolProcess) -> None:
@@ -98,6 +108,15 @@ def _register_maintenance(app: Celery, process: PoolProcess) -> None:
             _log.info("broadcast.told", id=broadcast.id, told=broadcast.told, state=broadcast.state.value)
 
 
+def _register_checks(app: Celery, process: PoolProcess) -> None:
+    @app.task(name=VERIFY_AUDIT_LOG, bind=True)
+    def check_audit(_self: Task[Any, Any]) -> None:
+        try:
+            process.run(lambda services: services.audit_log.run())
+        except Unavailable as error:
+            _log.warning("audit.unavailable", reason=error.reason)
+
+
 async def _told(services: Services) -> Broadcast | None:
     return await services.broadcaster.run() if services.broadcaster is not None else None
 
@@ -112,7 +131,7 @@ def _retry(task: Task[Any, Any], error: Exception, after: float, longest: float)
 
 
 def schedule(
-    sweep_every: float, erase_every: float, statistics_every: float, broadcast_every: float
+    sweep_every: float, erase_every: float, statistics_every: float, broadcast_every: float, audit_log_every: float
 ) -> dict[str, dict[str, Any]]:
     """Celery's `beat_schedule`. A run that nobody took before the next one is due is forgotten."""
     return {
@@ -120,6 +139,7 @@ def schedule(
         "erase expired": _regular(ERASE_EXPIRED, erase_every),
         "roll up statistics": _regular(ROLL_UP, statistics_every),
         "broadcasts": _regular(BROADCAST, broadcast_every),
+        "check audit log": _regular(VERIFY_AUDIT_LOG, audit_log_every),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -20,6 +21,8 @@ MAX_CONNECTIONS = 32
 
 TIMEOUT = 2.0
 """Seconds for a connect, an answer, or a turn in the pool. Valkey answers in a millisecond or is not well."""
+
+HEALTH_SECONDS = 1.0
 
 
 def connect(url: str) -> Valkey:
@@ -45,10 +48,11 @@ def connect(url: str) -> Valkey:
 
 
 async def healthy(client: Valkey) -> bool:
-    """Whether Valkey answers now; never raises: for `/healthz`."""
+    """Whether Valkey answers within a second; never raises: who asks for health has no patience."""
     try:
         with unavailable("answer"):
-            await client.ping()
+            async with asyncio.timeout(HEALTH_SECONDS):  # a ping of one that is frozen would be tried again
+                await client.ping()
     except Unavailable:
         return False
     return True

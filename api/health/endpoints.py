@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
+from adapters.vitals import Vitals
 from api.deps import PartsDep
 
 router = APIRouter(tags=["operations"])
@@ -52,9 +53,11 @@ async def healthz(parts: PartsDep) -> Response:
         200: {"description": "Text exposition format", "content": {"text/plain": {"schema": {"type": "string"}}}}
     },
 )
-async def metrics(request: Request) -> Response:
+async def metrics(request: Request, parts: PartsDep) -> Response:
     """Of this process."""
     registry: CollectorRegistry = request.app.state.registry
+    vitals: Vitals = request.app.state.vitals
+    vitals.show(await parts.health())
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
 

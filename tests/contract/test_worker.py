@@ -23,7 +23,9 @@ from redis import Redis
 from adapters import valkey
 from adapters.jobs import CeleryJobQueue
 from adapters.mongo import open_stores
+from adapters.mongo.audit import COLLECTION as AUDIT
 from adapters.stores import Stores
+from chat.audit import AuditEntry
 from chat.envelopes import Body, Event
 from chat.ids import new_message_id
 from chat.jobs import PUSH_EVENT, PUSH_QUEUE
@@ -183,6 +185,7 @@ def worker(
         "PABAL_WORKER_SWEEP_EVERY": "0.5",
         "PABAL_WORKER_SWEEP_AGE": "1",
         "PABAL_WORKER_ERASE_EVERY": "0.5",
+        "PABAL_WORKER_AUDIT_LOG_EVERY": "0.5",
     }
     started = Worker(env, http)
     started.start()
@@ -229,9 +232,10 @@ async def test_the_sweeper_finds_a_lost_job(worker: Worker, world: World) -> Non
     assert worker.metric("pabal_push_swept_total") == 1
 
 
-async def test_expired_content_is_erased_and_its_slot_stays(
+async def test_expired_content_is_erased_and_the_audit_log_verified(
     worker: Worker, world: World, mongo_database: str, mongo_url: str
 ) -> None:
+    await world.stores.audit.record(AuditEntry("user.banned", "gwanri", datetime.now(UTC), target="haneul"))
     kept = await world.message("남는다", job=False)
     gone = await world.message("사라진다", job=False, expires_at=datetime.now(UTC) - timedelta(seconds=1))
     rows = MongoClient[dict[str, Any]](mongo_url)[mongo_database]["messages"]
@@ -241,6 +245,13 @@ async def test_expired_content_is_erased_and_its_slot_stays(
     assert [row["seq"] for row in rows.find({"chat_id": "g-1"}).sort("seq")] == [1, 2]
     assert (rows.find_one({"_id": kept}) or {})["body"] == {"text": "남는다"}
     wait_for(lambda: worker.metric("pabal_messages_erased_total") == 1, "the count")
+    checks = 'pabal_audit_log_checks_total{{result="{}"}}'.format
+    wait_for(lambda: worker.metric(checks("intact")) > 0, "a check of the audit log")
+    assert worker.metric(checks("broken")) == 0
+    MongoClient[dict[str, Any]](mongo_url)[mongo_database][AUDIT].update_one({"_id": 1}, {"$set": {"by": "아무도"}})
+    wait_for(lambda: worker.metric(checks("broken")) > 0, "a check that finds it")
+    lines = (await asyncio.to_thread(httpx.get, f"http://{worker.http}/metrics")).text.splitlines()
+    assert {'pabal_queue_waiting{queue="push"} 0.0', 'pabal_part_up{part="jobs"} 1.0'} <= set(lines)
 
 
 async def test_the_provider_is_asked_again_when_it_says_so(worker: Worker, world: World) -> None:

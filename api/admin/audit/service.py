@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 
+from adapters.audit_walk import walk
 from api.admin.audit.schemas import AuditFault, AuditPage, AuditQuery, Verification, VerificationQuery
 from api.pagination import invalid_cursor, pack, unpack
-from chat.audit import Anchor, AuditSearch, fault
+from chat.audit import Anchor, AuditSearch
 from chat.ports import Audit
 
 MAX_FAULTS = 100
 """More than that are not listed: one change breaks two places, and whoever changed hundreds is found by the first."""
-
-BATCH = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,36 +32,10 @@ class AuditAdmin:
         return AuditPage(items=items, next=pack(items[-1].seq) if len(found) > query.limit else None)
 
     async def verify(self, query: VerificationQuery) -> Verification:
-        """Compute a piece of the chain anew and compare it with what is stored; at its end, with where it had been."""
-        head = await self.audit.head()  # before the records: what is written meanwhile is beyond it
-        behind, checked = Anchor(query.seq, query.hash), 0
-        faults = await self._held(behind)
-        at: datetime | None = None
-        complete = False
-        while checked < query.limit and not complete:
-            wanted = min(BATCH, query.limit - checked)
-            records = await self.audit.after(behind.seq, wanted)
-            complete = len(records) < wanted
-            for record in records:
-                wrong = fault(record, behind)
-                if wrong is None and record.seq == head.seq and record.hash != head.hash:
-                    wrong = "other_history"
-                if wrong is not None:
-                    faults.append(AuditFault(record.seq, wrong))
-                behind, at = Anchor(record.seq, record.hash), record.at
-            checked += len(records)
-        if complete and behind.seq < head.seq:
-            faults.append(AuditFault(behind.seq + 1, "cut_off"))
-        return Verification(checked, faults[:MAX_FAULTS], behind.seq, behind.hash, at, complete)
-
-    async def _held(self, known: Anchor) -> list[AuditFault]:
-        """What is wrong with the place where it begins: the record that somebody knows must be there, and be that one."""
-        if not known.seq:
-            return []
-        found = await self.audit.after(known.seq - 1, 1)
-        if not found or found[0].seq != known.seq:
-            return [AuditFault(known.seq, "missing" if found else "cut_off")]
-        return [] if found[0].hash == known.hash else [AuditFault(known.seq, "other_history")]
+        """Compute a piece of the chain anew, see `adapters.audit_walk`."""
+        found = await walk(self.audit, Anchor(query.seq, query.hash), query.limit)
+        faults = [AuditFault(seq, what) for seq, what in found.faults[:MAX_FAULTS]]
+        return Verification(found.checked, faults, found.end.seq, found.end.hash, found.at, found.complete)
 
 
 def _before(cursor: str | None) -> int | None:

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import platform
 from collections.abc import AsyncIterator
+from importlib.metadata import version
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter
@@ -156,3 +158,15 @@ async def test_what_is_below_admin_goes_to_the_handler(parts: Parts) -> None:
 
 async def test_without_a_handler_there_is_no_admin(server: MetricsServer) -> None:
     assert (await ask(server, b"GET /admin/clients HTTP/1.1\r\n\r\n"))[0].startswith(b"HTTP/1.1 404 ")
+
+
+async def test_metrics_tell_what_runs_and_which_parts_are_well(server: MetricsServer, parts: Parts) -> None:
+    parts.now["link"] = False
+    _, body = await ask(server, b"GET /metrics HTTP/1.1\r\n\r\n")
+    assert b'pabal_part_up{part="mongo"} 1.0' in body
+    assert b'pabal_part_up{part="link"} 0.0' in body
+    assert f'pabal_build_info{{python="{platform.python_version()}",version="{version("pabal")}"}} 1.0'.encode() in body
+    parts.broken = True
+    _, body = await ask(server, b"GET /metrics HTTP/1.1\r\n\r\n")
+    assert b'pabal_part_up{part="health"} 0.0' in body
+    assert b'part="mongo"' not in body

@@ -288,6 +288,9 @@ async def test_health(api: Harness) -> None:
     api.link.connected = False
     answer = await api.client.get("/healthz")
     assert (answer.status_code, answer.json()) == (503, {"mongo": True, "link": False})
+    shown = (await api.client.get("/metrics")).text
+    assert 'pabal_part_up{part="mongo"} 1.0' in shown
+    assert 'pabal_part_up{part="link"} 0.0' in shown
 
 
 async def test_metrics_count_by_pattern_and_never_by_id(api: Harness) -> None:

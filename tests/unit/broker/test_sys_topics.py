@@ -7,6 +7,7 @@ import pytest
 from broker import loop_lag
 from broker.broker import Broker
 from broker.limits import Limits
+from broker.marks import WATCH_SECONDS, WATCHED
 from broker.metrics import registry
 from broker.policy import OpenPolicy
 from broker.stats import SAMPLE, SECONDS, Histogram, Stats
@@ -193,3 +194,51 @@ async def test_metrics_show_sessions_by_state_queues_and_times(house: House) -> 
     for name in ("publish_ack", "publish_deliver", "loop_lag"):
         assert value(f"pabal_broker_{name}_seconds_count") == 0
         assert value(f"pabal_broker_{name}_seconds_bucket", le="+Inf") == 0
+
+
+def _event(seq: int, packet_id: int) -> Publish:
+    return Publish(
+        "chats/g-1/messages", b"x", 1, packet_id=packet_id, properties={"user_property": [("mark", str(seq))]}
+    )
+
+
+async def test_a_stored_event_is_timed_until_each_receiver_has_acknowledged_it(house: House) -> None:
+    stats = house.broker.core.stats
+    bridge = await house.bridge()
+    phone, tablet = await house.client("user1"), await house.client("user2")
+    for client in (phone, tablet):
+        await client.subscribe("chats/g-1/messages")
+    await bridge.send(_event(1, 1))
+    for client, seconds in ((phone, 0.5), (tablet, 1.0)):
+        house.clock.now += seconds
+        delivered = await client.one(Publish)
+        await client.send(PubAck(delivered.packet_id))
+    assert sum(stats.to_receiver.counts) == 2
+    assert stats.to_receiver.total == pytest.approx(0.5 + 1.5)
+
+
+async def test_who_was_away_is_no_slow_receiver(house: House) -> None:
+    stats = house.broker.core.stats
+    bridge = await house.bridge()
+    phone = await house.client("user1")
+    await phone.subscribe("chats/g-1/messages")
+    await bridge.send(_event(1, 1))
+    house.clock.now += WATCH_SECONDS
+    await phone.send(PubAck((await phone.one(Publish)).packet_id))
+    assert sum(stats.to_receiver.counts) == 0
+
+
+async def test_so_many_events_are_timed_at_a_time(house: House) -> None:
+    stats = house.broker.core.stats
+    bridge = await house.bridge()
+    phone = await house.client("user1")
+    await phone.subscribe("chats/g-1/messages")
+    await bridge.send(*(_event(seq, seq) for seq in range(1, WATCHED + 11)))
+    got = [packet for packet in await phone.take() if isinstance(packet, Publish)]
+    await phone.send(*(PubAck(packet.packet_id) for packet in got))
+    assert len(got) == WATCHED + 10
+    assert sum(stats.to_receiver.counts) == WATCHED
+    house.clock.now += WATCH_SECONDS
+    await bridge.send(_event(WATCHED + 11, 1))
+    await phone.send(PubAck((await phone.one(Publish)).packet_id))
+    assert sum(stats.to_receiver.counts) == WATCHED + 1
