@@ -13,7 +13,8 @@ from pathlib import Path
 from argon2 import PasswordHasher
 
 from bench.accounts import Accounts
-from bench.peers import PeerMissing, Running, free_port, running
+from bench.peers import PeerMissing, Running, running
+from stack.ports import free_port
 
 
 class Amqtt:

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench.accounts import Accounts, Rights
-from bench.peers import PeerMissing, Running, free_port, running
+from bench.peers import PeerMissing, Running, running
+from stack.ports import free_port
 
 
 class Mosquitto:

@@ -22,10 +22,10 @@ from adapters.mongo import open_stores
 from adapters.stores import Stores
 from adapters.tokens import TokenIssuer
 from bench.accounts import SERVICE, SPEAKER, Accounts, chat, user
-from bench.peers import PeerMissing, Running, free_port, running
+from bench.peers import PeerMissing, Running, running
 from chat.models import Chat, ChatKind, Device, Grant, Member, Role, User
 from stack import replica_set, servers
-from stack.ports import Address
+from stack.ports import Address, free_port
 
 _AT_ONCE = 200
 """Writes under way while accounts are made."""

@@ -1,4 +1,4 @@
-"""What the brokers that are compared have in common: a free loopback port, a process that dies with this one, a login."""
+"""What the brokers that are compared have in common: a process that dies with this one, a login."""
 
 from __future__ import annotations
 
@@ -56,13 +56,6 @@ class Peer(Protocol):
     def start(self, *, persistent: bool) -> AbstractContextManager[Running]:
         """Run it until the block ends; `persistent`: sessions are to survive it."""
         ...
-
-
-def free_port() -> int:
-    """A loopback port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

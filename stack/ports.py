@@ -59,6 +59,9 @@ TABLE = (
 
 LAST_PORT = 65_535
 
+_SINGLE, _BASES = range(10_000, 20_000), range(20_000, 32_000, len(TABLE))
+"""Where ports are looked for that only have to be free."""
+
 
 @dataclass(frozen=True, slots=True)
 class Address:
@@ -171,20 +174,20 @@ def listener(port: int) -> str | None:
 
 
 def free_port() -> int:
-    """A TCP port on loopback that nobody uses now. Another program may take it before you do."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port on loopback that nobody uses now. Another program may take it before you do, but no outgoing connection does: it is
+    below the range that the system hands to those. The first try is a random one, so that two that ask at once rarely get the same.
+    """
+    start = secrets.randbelow(len(_SINGLE))
+    for port in itertools.chain(_SINGLE[start:], _SINGLE[:start]):
+        if can_bind(Address("127.0.0.1", port)):
+            return port
+    raise RuntimeError(f"no free port between {_SINGLE.start} and {_SINGLE.stop}")
 
 
 def free_port_base() -> int:
-    """A `--port-base` whose ports are all free now, below the range that the system hands to outgoing connections.
-
-    The first try is a random one, so that two programs that ask at the same time rarely get the same.
-    """
-    bases = range(20_000, 32_000, len(TABLE))
-    start = secrets.randbelow(len(bases))
-    for base in itertools.chain(bases[start:], bases[:start]):
+    """A `--port-base` whose ports are all free now; as `free_port`, in a range of its own."""
+    start = secrets.randbelow(len(_BASES))
+    for base in itertools.chain(_BASES[start:], _BASES[:start]):
         if all(can_bind(Address("127.0.0.1", port)) for port in shifted(base).values()):
             return base
     raise RuntimeError("no free range of ports between 20000 and 32000")

@@ -24,10 +24,10 @@ from bench.path import cases, naive
 from bench.path.cases import AWAY, CASES, PAIRS, Case, Group, Messages
 from bench.peer_mosquitto import Mosquitto
 from bench.peer_pabal import in_turn
-from bench.peers import free_port, running
+from bench.peers import running
 from chat.models import Chat, ChatKind, Grant, Member, Role, User
 from stack import replica_set, servers
-from stack.ports import Address
+from stack.ports import Address, free_port
 from stack.processes import plan
 from stack.settings import StackSettings
 from stack.testing import RunningStack
