@@ -135,7 +135,9 @@ async def test_links(stores: Stores) -> None:
     assert await store.of_chat("g-1", now=NOW, limit=9) == [old]
 
 
-@pytest.mark.parametrize("ended", [{"revoked_at": NOW}, {"expires_at": NOW - DAY}, {"max_uses": 2, "uses": 2}], ids=str)
+@pytest.mark.parametrize(
+    "ended", [{"revoked_at": NOW}, {"expires_at": NOW - DAY}, {"max_uses": 2, "uses": 2}], ids=",".join
+)
 async def test_by_a_link_that_has_ended_nobody_comes_and_nothing_is_left_half(
     stores: Stores, ended: dict[str, Any]
 ) -> None:
