@@ -184,7 +184,7 @@ def _initiate(client: MongoClient[dict[str, Any]], hosts: Sequence[str]) -> None
 
 def _client(where: str, *, direct: bool = False, login: Login | None = None) -> MongoClient[dict[str, Any]]:
     timeout = int(PROBE_SECONDS * 1000)
-    credentials = {}
+    credentials: dict[str, Any] = {}
     if login is not None:
         credentials = {"username": login.name, "password": login.password, "authSource": login.source}
     return MongoClient(

@@ -7,7 +7,8 @@ import re
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import httpx
@@ -97,6 +98,14 @@ def test_strangers_reach_the_broker_and_the_proxy_only(project: Project) -> None
     assert project.client.networks.get(f"{project.name}_data").attrs["Internal"] is True
 
 
+def test_an_api_knows_who_asks_and_believes_nobody_but_the_proxy(project: Project) -> None:
+    """Limits go by address: all people as one, or everybody as they like to be called, would be as good as none."""
+    with _administrator(project, headers={"X-Forwarded-For": "203.0.113.7"}) as admin:
+        sessions = admin.get("/v1/me/sessions").raise_for_status().json()["items"]
+    outside = project.client.networks.get(f"{project.name}_outside").attrs["IPAM"]["Config"][0]
+    assert sessions[0]["address"] == outside["Gateway"]  # as this machine looks from there
+
+
 def test_prometheus_finds_every_process(project: Project) -> None:
     wanted = {"broker": 1, "bridge": 2, "api": 2, "worker": 3}
     deadline = time.monotonic() + 120
@@ -135,10 +144,10 @@ def test_started_again_everything_is_well_and_the_data_are_there(project: Projec
     assert failed(project.demo()) == []
 
 
-def _administrator(project: Project) -> httpx.Client:
+def _administrator(project: Project, headers: Mapping[str, str] = MappingProxyType({})) -> httpx.Client:
     who = json.loads((project.root / "secrets" / "credentials.json").read_text())["admin"]
     form = {"grant_type": "password", "username": who["handle"], "password": who["password"]}
-    client = httpx.Client(base_url=project.addresses["api"], timeout=30, trust_env=False)
+    client = httpx.Client(base_url=project.addresses["api"], timeout=30, trust_env=False, headers=headers)
     token = client.post("/v1/auth/token", data=form).raise_for_status().json()["access_token"]
     client.headers["Authorization"] = f"Bearer {token}"
     return client

@@ -19,7 +19,8 @@ from stack.processes import REPOSITORY
 FILES = ["compose.yaml", "deploy/compose.demo.yaml"]
 ONCE = {"mongo-init", "bootstrap"}
 """What ends when it has done its work."""
-WRITTEN_BY_HAND = {"slack-api-url", "pagerduty-routing-key", "fcm-service-account.json"}
+OVERRIDES = ["deploy/compose.demo.yaml", "deploy/compose.fcm.yaml", "deploy/compose.tls.yaml"]
+WRITTEN_BY_HAND = {"slack-api-url", "pagerduty-routing-key", "fcm-service-account.json", "tls-chain", "tls-key"}
 PUBLIC = {"broker", "proxy"}
 """What other machines may reach."""
 
@@ -162,7 +163,7 @@ def made(tmp_path: Path) -> Path:
 def test_every_secret_is_made_or_written_by_hand(made: Path) -> None:
     declared = {
         name: _default(one["file"])
-        for file in [*FILES, "deploy/compose.fcm.yaml"]
+        for file in ["compose.yaml", *OVERRIDES]
         for name, one in _read(file).get("secrets", {}).items()
     }
     assert declared == {name: f"./deploy/secrets/{name}" for name in declared}
@@ -234,9 +235,12 @@ def test_each_command_is_a_process_that_the_image_knows(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("docker-compose") is None, reason="no docker-compose here")
 def test_docker_compose_understands_it() -> None:
-    argv = ["docker-compose", "-f", "compose.yaml"]
-    for more in ([], ["-f", "deploy/compose.demo.yaml"], ["-f", "deploy/compose.fcm.yaml"]):
-        done = subprocess.run(
-            [*argv, *more, "config", "-q"], cwd=REPOSITORY, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
+    argv = ["docker-compose", "-f", "compose.yaml", *(word for file in OVERRIDES for word in ("-f", file)), "config"]
+    done = subprocess.run(argv, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    merged = yaml.safe_load(done.stdout)["services"]
+    assert set(merged) == set(SERVICES)
+    for name, service in merged.items():  # an override takes nothing away
+        assert service["user"] == SERVICES[name]["user"]
+        assert set(SERVICES[name].get("environment", {})) <= set(service.get("environment", {}))
+        assert len(service.get("secrets", [])) >= len(SERVICES[name].get("secrets", []))
