@@ -24,7 +24,7 @@ from stack import ports
 from stack.processes import REPOSITORY
 
 FILES = ("-f", "compose.yaml", "-f", "deploy/compose.demo.yaml")
-SUBNET = "172.29.253.0/24"
+SUBNET = "10.213.8.0/24"
 """Not that of a project which runs on this engine already."""
 NOFILE = 65_536
 

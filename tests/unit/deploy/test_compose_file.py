@@ -16,10 +16,10 @@ import yaml
 
 from stack.processes import REPOSITORY
 
-FILES = ["compose.yaml", "deploy/compose.demo.yaml"]
+FILES = ["compose.yaml", "deploy/compose.demo.yaml", "deploy/compose.alerts.yaml"]
 ONCE = {"mongo-init", "bootstrap"}
 """What ends when it has done its work."""
-OVERRIDES = ["deploy/compose.demo.yaml", "deploy/compose.fcm.yaml", "deploy/compose.tls.yaml"]
+OVERRIDES = [f"deploy/compose.{name}.yaml" for name in ("alerts", "demo", "fcm", "tls")]
 WRITTEN_BY_HAND = {"slack-api-url", "pagerduty-routing-key", "fcm-service-account.json", "tls-chain", "tls-key"}
 PUBLIC = {"broker", "proxy"}
 """What other machines may reach."""
@@ -102,7 +102,7 @@ def test_a_bound_that_is_missing_is_found(key: str) -> None:
 def test_there_are_two_bridges_two_apis_and_one_clock() -> None:
     scales = {name: SERVICES[name].get("scale", 1) for name in ("bridge", "api", "broker", "beat")}
     assert scales == {"bridge": 2, "api": 2, "broker": 1, "beat": 1}
-    assert {name for name in SERVICES if SERVICES[name].get("profiles")} == {"grafana", "alertmanager"}
+    assert {name for name in SERVICES if SERVICES[name].get("profiles")} == {"grafana"}
 
 
 def test_only_broker_and_proxy_can_be_published_and_nothing_is_by_default() -> None:
