@@ -20,7 +20,7 @@ up: .venv/stack.stamp ## install what is missing, start everything (ARGS="--port
 test: peers lint ## every check and every test, as CI runs them (ARGS="-k name"; LONG=1: with those that take long)
 	$(BIN)/python -m pytest $(ARGS)
 
-test-compose: .venv/dev.stamp ## build the image, run compose.yaml on the engine that DOCKER_HOST names, kill parts of it: five minutes
+test-compose: .venv/dev.stamp ## build the image, run compose.yaml on the engine that DOCKER_HOST names, kill parts of it: four minutes
 	COMPOSE=1 $(BIN)/python -m pytest tests/compose $(ARGS)
 
 peers: # other people's programs that tests talk to

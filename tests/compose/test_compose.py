@@ -131,6 +131,17 @@ def test_with_one_bridge_and_one_api_killed_the_demo_passes(project: Project) ->
     assert failed(project.demo()) == []
 
 
+def test_without_valkey_the_proxy_goes_on_asking_the_apis(project: Project) -> None:
+    """They say at `/healthz` that something is away, and work all the same: none of them may be taken for dead."""
+    project.containers("valkey")[0].kill()
+    deadline = time.monotonic() + 30  # several rounds of the proxy's checks
+    while time.monotonic() < deadline:
+        with _administrator(project) as admin:
+            assert admin.get("/v1/chats").status_code == 200
+        time.sleep(1.0)
+    assert httpx.get(f"{project.addresses['api']}/healthz", timeout=30).json()["valkey"] is False
+
+
 def test_started_again_everything_is_well_and_the_data_are_there(project: Project) -> None:
     """What an upgrade does: every container anew, on the volumes of before."""
     before = {one.id for one in project.containers()}
