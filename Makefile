@@ -8,7 +8,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 
-.PHONY: help up test peers lint format docs bench bench-broker bench-path bench-api faults fuzz lock audit clean
+.PHONY: help up test test-compose peers lint format docs bench bench-broker bench-path bench-api faults fuzz lock audit clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -19,6 +19,9 @@ up: .venv/stack.stamp ## install what is missing, start everything (ARGS="--port
 
 test: peers lint ## every check and every test, as CI runs them (ARGS="-k name"; LONG=1: with those that take long)
 	$(BIN)/python -m pytest $(ARGS)
+
+test-compose: .venv/dev.stamp ## build the image, run compose.yaml on the engine that DOCKER_HOST names, kill parts of it: four minutes
+	COMPOSE=1 $(BIN)/python -m pytest tests/compose $(ARGS)
 
 peers: # other people's programs that tests talk to
 	@bash tests/peers.sh
@@ -57,6 +60,8 @@ fuzz: .venv/fuzz.stamp ## look for bytes that the codec or the broker can't take
 
 lock: .venv/dev.stamp ## resolve pyproject.toml into requirements/ (ARGS=--upgrade for the newest versions)
 	$(COMPILE) --extra stack pyproject.toml -o requirements/stack.txt
+	$(COMPILE) -c requirements/stack.txt pyproject.toml -o requirements/image.txt
+	echo hatchling | $(COMPILE) -c requirements/stack.txt - -o requirements/build.txt
 	$(COMPILE) --extra stack --extra amqtt --extra dev -c requirements/stack.txt pyproject.toml -o requirements/dev.txt
 
 audit: .venv/dev.stamp ## known vulnerabilities in what is locked (asks a service on the network)

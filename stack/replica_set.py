@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pymongo import MongoClient
@@ -66,13 +66,27 @@ class MemberState:
     well: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Login:
+    """Who asks mongods that want to know; `source` is the database that knows the name."""
+
+    name: str
+    password: str = field(repr=False)
+    source: str
+
+
 def url(addresses: Sequence[Address]) -> str:
     """How clients reach the set; they follow it through its discovery, so a restart or an election is waited for."""
     return f"mongodb://{','.join(map(str, addresses))}/?replicaSet={NAME}"
 
 
-def ensure(addresses: Sequence[Address], *, seconds: float = 30.0) -> None:
+def ensure(addresses: Sequence[Address], *, seconds: float = 30.0, login: Login | None = None) -> None:
     """Make the mongods at `addresses` one set, whatever they were before, and wait until the first of them works in it.
+
+    Args:
+        addresses: where the members find each other, the first one first.
+        seconds: how long it may take.
+        login: for mongods that ask for one; ours on loopback don't.
 
     Raises:
         TimeoutError: it does not after `seconds`.
@@ -80,7 +94,7 @@ def ensure(addresses: Sequence[Address], *, seconds: float = 30.0) -> None:
         PyMongoError: mongod refuses (its data belong to another set, …).
     """
     deadline = time.monotonic() + seconds
-    with _client(f"mongodb://{addresses[0]}/", direct=True) as client:
+    with _client(f"mongodb://{addresses[0]}/", direct=True, login=login) as client:
         while True:
             try:
                 _configure(client, addresses)
@@ -168,10 +182,14 @@ def _initiate(client: MongoClient[dict[str, Any]], hosts: Sequence[str]) -> None
             raise
 
 
-def _client(where: str, *, direct: bool = False) -> MongoClient[dict[str, Any]]:
+def _client(where: str, *, direct: bool = False, login: Login | None = None) -> MongoClient[dict[str, Any]]:
     timeout = int(PROBE_SECONDS * 1000)
+    credentials: dict[str, Any] = {}
+    if login is not None:
+        credentials = {"username": login.name, "password": login.password, "authSource": login.source}
     return MongoClient(
         where,
+        **credentials,
         directConnection=direct,
         serverSelectionTimeoutMS=timeout,
         connectTimeoutMS=timeout,

@@ -28,11 +28,13 @@ STOP_SECONDS = 20.0
 
 
 LONG = bool(os.environ.get("LONG"))
+ASKED_FOR = {"long": LONG, "compose": bool(os.environ.get("COMPOSE"))}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what takes long, unless LONG=1 asks for it."""
-    left_out = [item for item in items if item.get_closest_marker("long") and not LONG]
+    """Leave out what takes long, unless LONG=1 asks for it, and what needs a container engine, unless COMPOSE=1 does."""
+    unasked = [name for name, asked in ASKED_FOR.items() if not asked]
+    left_out = [item for item in items if any(item.get_closest_marker(name) for name in unasked)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]

@@ -23,12 +23,14 @@ from broker.settings import BrokerSettings, LimitSettings
 from chat import errors
 from chat.errors import PabalError
 from stack import ports
+from stack.mongo_init import MongoInitSettings
 from stack.processes import REPOSITORY
 from stack.settings import StackSettings
 from workers.settings import WorkerSettings
 
 SETTINGS: list[type[BaseModel]] = [
     StackSettings,
+    MongoInitSettings,
     BrokerSettings,
     LimitSettings,
     BridgeSettings,

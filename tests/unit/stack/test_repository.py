@@ -31,7 +31,7 @@ def test_a_root_package_is_the_one_of_the_repository(package: str, tmp_path: Pat
     assert Path(found.stdout.strip()) == REPOSITORY / package / "__init__.py"
 
 
-@pytest.mark.parametrize("name", ["stack.txt", "dev.txt"])
+@pytest.mark.parametrize("name", ["stack.txt", "image.txt", "dev.txt"])
 def test_locked_requirements_name_no_address_and_have_hashes(name: str) -> None:
     text = (REPOSITORY / "requirements" / name).read_text()
     assert "://" not in text
