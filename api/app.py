@@ -204,7 +204,7 @@ def assemble(
         jwks=jwks,
         authenticator=PolicyAuthenticator(
             tokens=TokenVerifier(jwks),
-            grants=stores.grants,
+            sign_ins=stores.sign_ins,
             users=stores.users,
             devices=stores.devices,
             services=ServiceSecrets(settings.services_dir),

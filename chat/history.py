@@ -11,6 +11,7 @@ import msgspec
 from chat.events import Event
 from chat.folding import Echoes
 from chat.models import Member, Receipt
+from chat.sign_ins import SignIn
 
 RECENT = 60
 """Events of a chat that are kept where they are fast: a page of 50, and what was written since it was last asked for."""
@@ -82,18 +83,20 @@ class Opening(msgspec.Struct):
         members: present members by id, at most as many as were asked for.
         newest: the newest event; None in an empty chat.
         receipts: those with `seq` from the one that was asked for; None when there are more than `MAX_MOVES`.
+        signed_in: whether the sign-in that was asked about holds.
     """
 
     members: list[Member]
     newest: Event | None
     receipts: list[Receipt] | None
+    signed_in: bool = False
 
 
 class OpeningStore(Protocol):
     """Everything for the newest page in one question: the way to the database costs more than the answer."""
 
-    async def opening(self, chat: str, *, members: int, first: int) -> Opening:
-        """The members, the newest event, and the receipts from `first` on."""
+    async def opening(self, chat: str, *, members: int, first: int, sign_in: SignIn | None = None) -> Opening:
+        """The members, the newest event, the receipts from `first` on, and whether `sign_in` holds, as `SignInStore` tells it."""
         ...
 
 

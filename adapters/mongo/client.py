@@ -36,7 +36,8 @@ OPERATION_MS = 10_000
 """Bound of any one operation, retries and the wait for the majority included."""
 
 MAJORITY = {"w": "majority", "j": True}
-"""What `connect` has the driver ask for with each write, for commands that are sent without it."""
+MAJORITY_READ = {"level": "majority"}
+"""What `connect` has the driver ask for with each write and read, for commands that are sent without it."""
 
 IDS_PER_STATEMENT, STATEMENTS_PER_COMMAND = 1_000, 5_000
 """Of updates: a command stays below the 48 MB that the database takes, also if each statement has as many ids as it may."""
@@ -142,6 +143,31 @@ async def fetch(
     else:
         cursor = collection.find(query, projection, sort=sort or None, limit=limit, batch_size=limit)
     return await cursor.to_list()
+
+
+async def question(db: Database, collection: str, pipeline: Sequence[Document]) -> list[Document]:
+    """The documents of an aggregation that fit into one answer of the database (16 MiB).
+
+    By the bare command: the driver's cursors cost half of a small question again. So it is here that it is asked once more when the connection
+    turns out to be dead, or the server no longer the primary, as the driver does for its own.
+
+    Raises:
+        RuntimeError: they do not fit.
+    """
+    command = {
+        "aggregate": collection,
+        "pipeline": pipeline,
+        "cursor": {"batchSize": BATCH},
+        "readConcern": MAJORITY_READ,
+    }
+    try:
+        answer = await db.command(command, codec_options=db.codec_options)
+    except ConnectionFailure:
+        answer = await db.command(command, codec_options=db.codec_options)
+    if answer["cursor"]["id"]:
+        raise RuntimeError(f"a question to {collection} has a longer answer than it may have")
+    found: list[Document] = answer["cursor"]["firstBatch"]
+    return found
 
 
 async def repeatable_updates(collection: Collection, changes: Sequence[tuple[Sequence[str], Document]]) -> None:
