@@ -63,5 +63,5 @@ def test_a_route_that_does_not_keep_up_is_not_asked_for_more_and_others_are() ->
     assert [row[2:8] for row in cells] == [
         ["100", "100", "2.0", "4.0", "20, 10", "aim"],
         ["300", "210", "2.0", "4.0", "20, 10", "**does not keep up**"],
-        ["5", "5", "2.0", "4.0", "–", "keeps up"],
+        ["5", "5", "2.0", "4.0", "-", "keeps up"],
     ]
