@@ -25,3 +25,13 @@ class MemoryOpenings:
             log if len(log) <= MAX_MOVES else None,
             sign_in is not None and bool(await self._sign_ins.holding([sign_in])),
         )
+
+    async def below(
+        self, chat: str, *, members: int, before: int, limit: int, sign_in: SignIn | None = None
+    ) -> Opening:
+        """See `OpeningStore.below`."""
+        found = await self.opening(chat, members=members, first=_LAST, sign_in=sign_in)
+        found.events = await self._messages.before(chat, before, limit)
+        log = await self._receipts.reached(chat, before - limit, before - 1)
+        found.receipts = log if len(log) <= MAX_MOVES else None
+        return found

@@ -57,6 +57,12 @@ class HistoryQuery(BaseModel):
         """Whether no place was named."""
         return all(one is None for one in (self.after, self.before, self.since, self.until, self.around))
 
+    @property
+    def below(self) -> int | None:
+        """The `seq` before which all kinds of events are wanted, if nothing else was named."""
+        named = any(one is not None for one in (self.after, self.since, self.until, self.around))
+        return None if named or self.type else self.before
+
 
 class RepliesQuery(BaseModel):
     """`GET /v1/chats/{chat}/messages/{message}/replies`."""

@@ -65,6 +65,8 @@ class MessageService:
             chat = NOWHERE
         if query.newest and query.limit <= RECENT:
             return await self._recent(chat, query, claim)
+        if query.below is not None:
+            return await self._older(chat, query.below, query.limit, claim)
         opening, membership = await self._opened(chat, claim, first=MAX_SEQ)
         page = await self._reader(membership, opening.newest).page(chat, query)
         return await self._page(chat, page, membership)
@@ -183,6 +185,16 @@ class MessageService:
         if refused is not None:
             raise refused
 
+    async def _older(self, chat: str, before: int, limit: int, claim: Claim) -> HistoryPage:
+        """A page of older events: one question to the database brings all but what came back to them."""
+        members = self.progresses.named + 1
+        opening = await self.openings.below(chat, members=members, before=before, limit=limit, sign_in=claim.sign_in)
+        caller = claim.proven(signed_in=opening.signed_in)
+        membership = await self.progresses.among(opening.members, chat, caller)
+        page = self._reader(membership, opening.newest).below(opening.events)
+        whole = bool(page.events) and page.events[0].seq >= before - limit  # a range with holes reaches farther down
+        return await self._page(chat, page, membership, moves=opening.receipts if whole else None)
+
     async def _opened(self, chat: str, claim: Claim, *, first: int) -> tuple[Opening, Membership]:
         """One question to the database: whether the caller's sign-in holds, whether they are in the chat now, and what its page needs."""
         members = self.progresses.named + 1
@@ -229,7 +241,7 @@ class MessageService:
         if suffix is None:
             messages = [event.id for event in events if event.type == "message"]
             states, echoes = await asyncio.gather(
-                self.progresses.of(chat, events, membership), self.messages.echoes(chat, messages, viewer)
+                self.progresses.of(chat, events, membership, moves=moves), self.messages.echoes(chat, messages, viewer)
             )
         else:
             states = await self.progresses.of(chat, events, membership, moves=moves)

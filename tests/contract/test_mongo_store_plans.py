@@ -192,6 +192,7 @@ CALLS: dict[str, Callable[[Stores], Awaitable[object]]] = {
     "echoes": lambda s: s.messages.echoes("g-1", IDS[:20], "user1"),
     "opening": lambda s: s.openings.opening("g-1", members=10, first=40),
     "opening_signed_in": lambda s: s.openings.opening("g-1", members=10, first=40, sign_in=("s1", "user1")),
+    "opening_below": lambda s: s.openings.below("g-1", members=10, before=40, limit=20, sign_in=("s1", "user1")),
     "sign_ins": lambda s: s.sign_ins.holding([("s1", "user1"), ("s2", "user2")]),
     "clear": lambda s: s.chats.clear("g-1", "user1", 3),
     "crowds": lambda s: s.chats.crowds("g-1", 5, 50),
