@@ -58,18 +58,15 @@ class Audience:
         self._known: dict[tuple[str, int], tuple[list[str], Watermark]] = {}
 
     def of(self, event: Event) -> list[str]:
-        """The users who count for `event`; the same list for all events for which the same count."""
-        return self._counted(event)[0]
+        """The users who count for `event`."""
+        return self.counted(event)[0]
 
     def status(self, event: Event) -> Status:
         """How far `event` has come."""
-        mark = self._counted(event)[1]
-        if mark.seen >= event.seq:
-            return Status.SEEN
-        return Status.DELIVERED if mark.delivered >= event.seq else Status.SENT
+        return _status(self.counted(event)[1], event.seq)
 
-    def _counted(self, event: Event) -> tuple[list[str], Watermark]:
-        """Who counts, and the slowest of them."""
+    def counted(self, event: Event) -> tuple[list[str], Watermark]:
+        """The users who count for `event` (one list for all events for which they are the same), and the slowest of them."""
         earlier = bisect_left(self._joined, event.seq)  # had joined before: `joined_seq < seq`
         known = self._known.get((event.sender, earlier))
         if known is None:
@@ -88,17 +85,32 @@ def progress(events: Sequence[Event], audience: Audience, receipts: Sequence[Rec
     """
     log = Log(receipts)
     found: list[Progress] = []
+    alike: dict[
+        tuple[int, Status], Progress
+    ] = {}  # by list of users and status, as long as no move lies between events
     for event in reversed(events):
-        status = audience.status(event)
-        if status is Status.SENT:
-            found.append(_SENT)
-            continue
-        log.down_to(event.seq)
-        users = audience.of(event)
-        seen_at = log.last_seen(users) if status is Status.SEEN else None
-        found.append(Progress(status, log.last_delivered(users), seen_at))
+        users, slowest_mark = audience.counted(event)
+        status = _status(slowest_mark, event.seq)
+        if status is not Status.SENT and log.down_to(event.seq):
+            alike.clear()
+        known = alike.get((id(users), status))
+        if known is None:
+            known = alike[id(users), status] = _progress(status, users, log)
+        found.append(known)
     found.reverse()
     return found
+
+
+def _status(mark: Watermark, seq: int) -> Status:
+    if mark.seen >= seq:
+        return Status.SEEN
+    return Status.DELIVERED if mark.delivered >= seq else Status.SENT
+
+
+def _progress(status: Status, users: Sequence[str], log: Log) -> Progress:
+    if status is Status.SENT:
+        return _SENT
+    return Progress(status, log.last_delivered(users), log.last_seen(users) if status is Status.SEEN else None)
 
 
 _SENT = Progress(Status.SENT)
@@ -121,13 +133,19 @@ class Log:
         self._seen: dict[str, datetime] = {}
         self._received: dict[str, datetime] = {}  # the earlier of the two: what was seen was delivered
 
-    def down_to(self, seq: int) -> None:
-        """Go to a place; never to one behind the last."""
+    def down_to(self, seq: int) -> bool:
+        """Go to a place; never to one behind the last.
+
+        Returns:
+            whether there was a move on the way.
+        """
+        before = len(self._unread)
         while self._unread and self._unread[-1].seq >= seq:
             move = self._unread.pop()
             (self._seen if move.kind == "seen" else self._delivered)[move.user] = move.at
             known = self._delivered.get(move.user, _NEVER), self._seen.get(move.user, _NEVER)
             self._received[move.user] = min(known)
+        return len(self._unread) < before
 
     def last_delivered(self, users: Sequence[str]) -> datetime | None:
         """When the last of `users` had received what is here; what was seen was delivered, even if only the sight was logged."""

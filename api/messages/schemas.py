@@ -159,7 +159,7 @@ def item(event: Event, progress: Progress, echoes: Echoes) -> HistoryItem:
         shown = event
     else:
         shown = HistoryItem(**{name: getattr(event, name) for name in event.__struct_fields__})
-    shown.status = progress.status.value
+    shown.status = progress.status
     shown.delivered_at, shown.seen_at = progress.delivered_at, progress.seen_at
     if echoes.reactions and event.deleted_at is None and not event.hidden:
         shown.reactions = tuple(echoes.reactions.get(event.id, ()))
