@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 import pymongo
@@ -47,7 +47,7 @@ BATCH = 10_000
 """Documents per answer where no limit says it; the database ends an answer at 16 MiB in any case."""
 
 NAIVE: CodecOptions[Document] = CodecOptions(tz_aware=False)
-"""For who reads thousands of times and shows few: putting UTC on each takes the driver a microsecond. They are UTC all the same."""
+"""For who reads many times: putting UTC on each takes the driver a microsecond, and `utc` a tenth of that."""
 
 # Server errors that say something about the server's state and nothing about the request. From mongo's error_codes.yml.
 _TRANSIENT = frozenset(
@@ -152,7 +152,7 @@ async def fetch(
 async def question(db: Database, collection: str, pipeline: Sequence[Document]) -> list[Document]:
     """The documents of an aggregation that fit into one answer of the database (16 MiB).
 
-    By the bare command: the driver's cursors cost half of a small question again. So it is here that it is asked once more when the connection
+    Times are naive, for `utc`. By the bare command: the driver's cursors cost half of a small question again. So it is here that it is asked once more when the connection
     turns out to be dead, or the server no longer the primary, as the driver does for its own.
 
     Raises:
@@ -165,9 +165,9 @@ async def question(db: Database, collection: str, pipeline: Sequence[Document]) 
         "readConcern": MAJORITY_READ,
     }
     try:
-        answer = await db.command(command, codec_options=db.codec_options)
+        answer = await db.command(command, codec_options=NAIVE)
     except ConnectionFailure:
-        answer = await db.command(command, codec_options=db.codec_options)
+        answer = await db.command(command, codec_options=NAIVE)
     if answer["cursor"]["id"]:
         raise RuntimeError(f"a question to {collection} has a longer answer than it may have")
     found: list[Document] = answer["cursor"]["firstBatch"]
@@ -202,6 +202,16 @@ async def repeatable_updates(collection: Collection, changes: Sequence[tuple[Seq
         errors, concern = answer.get("writeErrors", []), answer.get("writeConcernError")
         if errors or concern:
             raise BulkWriteError({"writeErrors": errors, "writeConcernErrors": [concern] if concern else []})
+
+
+def utc(time: datetime) -> datetime:
+    """A time of a document, whether it has a zone already or not: all of them are UTC."""
+    return time.replace(tzinfo=UTC)
+
+
+def utc_or_none(time: datetime | None) -> datetime | None:
+    """The same for one that may be absent."""
+    return None if time is None else time.replace(tzinfo=UTC)
 
 
 def translate(method: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TypeVar
 
 from pymongo import ASCENDING, InsertOne, UpdateOne
@@ -12,7 +12,7 @@ from pymongo.errors import DuplicateKeyError
 
 from adapters.mongo import invitations, notices
 from adapters.mongo.chats import A_DEVICE, CHATS, MEMBERS, PRESENT, from_member, key_of, renewal, to_member
-from adapters.mongo.client import NAIVE, Database, Document, fetch, translate
+from adapters.mongo.client import NAIVE, Database, Document, fetch, translate, utc
 from adapters.mongo.transactions import transact
 from adapters.mongo.users import USERS
 from chat.errors import Conflict, Unavailable
@@ -223,7 +223,7 @@ class MongoMemberships:
         ids = [row["chat_id"] for row in mine]
         chats = self._chats.with_options(codec_options=NAIVE)
         times = await fetch(chats, {"_id": {"$in": ids}}, {"last_at": 1, "created_at": 1}) if ids else []
-        active = {row["_id"]: (row.get("last_at") or row["created_at"]).replace(tzinfo=UTC) for row in times}
+        active = {row["_id"]: utc(row.get("last_at") or row["created_at"]) for row in times}
         return [
             Place(row["chat_id"], active[row["chat_id"]], row.get("pinned_at"), row.get("archived_at"))
             for row in mine

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pymongo import ASCENDING, DESCENDING
 
 from adapters.mongo import chats, grants, messages, receipts, sign_ins
-from adapters.mongo.client import BATCH, Database, Document, question, translate
+from adapters.mongo.client import BATCH, NAIVE, Database, Document, question, translate
 from adapters.mongo.event_documents import to_event
 from adapters.storable import MAX_INT
 from chat.history import MAX_MOVES, Opening
@@ -27,6 +27,7 @@ class MongoOpenings:
         moves: list[Document] = [
             {"$match": {"chat_id": chat, "kind": {"$in": list(receipts.KINDS)}, "seq": {"$gte": first}}},
             {"$limit": MAX_MOVES + 1},
+            {"$project": {"_id": 0}},
         ]
         pipeline = [*_opening(chat, members, sign_in), _with(receipts.COLLECTION, moves)]
         return _opened(await question(self._db, chats.MEMBERS, pipeline), sign_in)
@@ -48,7 +49,7 @@ class MongoOpenings:
             *behind,
             _with(messages.COLLECTION, older),
         ]
-        cursor = await self._members.aggregate(pipeline, batchSize=BATCH)
+        cursor = await self._members.with_options(codec_options=NAIVE).aggregate(pipeline, batchSize=BATCH)
         return _opened(await cursor.to_list(), sign_in)
 
 

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from pymongo import ASCENDING, IndexModel
 from pymongo.errors import BulkWriteError
 
-from adapters.mongo.client import BATCH, DUPLICATE_KEY, Database, Document, translate
+from adapters.mongo.client import BATCH, DUPLICATE_KEY, Database, Document, translate, utc
 from adapters.storable import MAX_INT
 from chat.models import Receipt
 
@@ -104,5 +104,5 @@ def to_receipt(document: Document) -> Receipt:
         user=document["user_id"],
         kind=document["kind"],
         seq=int(document["seq"]),
-        at=document["at"],
+        at=utc(document["at"]),
     )
