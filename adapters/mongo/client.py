@@ -12,7 +12,13 @@ from bson.codec_options import CodecOptions
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import BulkWriteError, ConnectionFailure, OperationFailure, PyMongoError
+from pymongo.errors import (
+    BulkWriteError,
+    ConnectionFailure,
+    OperationFailure,
+    PyMongoError,
+    ServerSelectionTimeoutError,
+)
 from pymongo.monitoring import CommandListener
 
 from chat.errors import Unavailable
@@ -152,8 +158,8 @@ async def fetch(
 async def question(db: Database, collection: str, pipeline: Sequence[Document]) -> list[Document]:
     """The documents of an aggregation that fit into one answer of the database (16 MiB).
 
-    Times are naive, for `utc`. By the bare command: the driver's cursors cost half of a small question again. So it is here that it is asked once more when the connection
-    turns out to be dead, or the server no longer the primary, as the driver does for its own.
+    Times are naive, for `utc`. By the bare command: the driver's cursors cost half of a small question again. So it is here that it is asked once
+    more when the connection turns out to be dead, or the server no longer the primary, as the driver does for its own.
 
     Raises:
         RuntimeError: they do not fit.
@@ -166,6 +172,8 @@ async def question(db: Database, collection: str, pipeline: Sequence[Document]) 
     }
     try:
         answer = await db.command(command, codec_options=NAIVE)
+    except ServerSelectionTimeoutError:
+        raise  # it has been looked for long enough
     except ConnectionFailure:
         answer = await db.command(command, codec_options=NAIVE)
     if answer["cursor"]["id"]:
