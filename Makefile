@@ -48,7 +48,7 @@ bench-broker: .venv/dev.stamp ## the broker beside Mosquitto and amqtt, everythi
 bench-path: .venv/dev.stamp ## publish to stored to delivered, beside Mosquitto with a plain script: ten minutes (ARGS=--quick: two)
 	$(BIN)/python -m bench.path $(ARGS)
 
-bench-api: .venv/dev.stamp ## history, chat list, login and sends over REST: five minutes (ARGS=--quick: two)
+bench-api: .venv/dev.stamp ## history, chat list, login and sends over REST at rising rates: twelve minutes (ARGS=--quick: three)
 	$(BIN)/python -m bench.api $(ARGS)
 
 faults: .venv/dev.stamp ## break everything in a seeded order while people write (FAULTS=link_cut,broker_killed MINUTES=10 SEED=7)

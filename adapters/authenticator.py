@@ -23,7 +23,8 @@ from adapters.tokens import Claims, TokenVerifier, credential_id
 from chat.errors import Unauthenticated
 from chat.ids import is_device, is_principal, is_service
 from chat.models import Principal, PrincipalKind
-from chat.ports import DeviceStore, GrantStore, ServiceAccountStore, UserStore
+from chat.ports import DeviceStore, ServiceAccountStore, UserStore
+from chat.sign_ins import SignInStore
 
 MAX_PASSWORD_BYTES = 4096
 """Longer than any token or secret of ours; more is refused before any work is done on it."""
@@ -85,15 +86,14 @@ class PolicyAuthenticator:
         self,
         *,
         tokens: TokenVerifier,
-        grants: GrantStore,
+        sign_ins: SignInStore,
         users: UserStore,
         devices: DeviceStore,
         services: ServiceSecrets,
         accounts: ServiceAccountStore | None = None,
     ) -> None:
         self._tokens = tokens
-        self._alive = Gathered(grants.alive)
-        self._existing = Gathered(users.existing)
+        self._signed_in = Gathered(sign_ins.holding)
         self._users = users
         self._devices = devices
         self._services = services
@@ -165,10 +165,19 @@ class PolicyAuthenticator:
             return await self._account(claims)
         if is_device(claims.sub):
             return await self._device_token(claims)
-        alive, existing = await asyncio.gather(self._alive.holds(claims.sid), self._existing.holds(claims.sub))
-        if not (alive and existing):
-            raise Unauthenticated("this sign-in has ended", code="signed_out")
-        return Principal(id=claims.sub, kind=PrincipalKind.USER, sid=claims.sid, admin=claims.admin)
+        if not await self._signed_in.holds((claims.sid, claims.sub)):
+            raise signed_out()
+        return _person(claims)
+
+    def claimed(self, token: str) -> Principal | None:
+        """The user whom a valid token names; None when it names none. Whether their sign-in still holds has not been asked yet.
+
+        Raises:
+            Unauthenticated: `invalid_token` or `token_expired`.
+            Unavailable: the keys can't be read.
+        """
+        claims = self._tokens.verify(token)
+        return None if is_service(claims.sub) or is_device(claims.sub) else _person(claims)
 
     async def _account(self, claims: Claims) -> Principal:
         account = None if self._accounts is None else await self._accounts.get(claims.sub)
@@ -194,6 +203,15 @@ class PolicyAuthenticator:
         if found is None or found.disabled or not hmac.compare_digest(found.secret_hash, offered):
             raise Unauthenticated(_WRONG)
         return Principal(id=device, kind=PrincipalKind.DEVICE, owner=found.owner)
+
+
+def signed_out() -> Unauthenticated:
+    """The refusal of a token whose sign-in no longer holds."""
+    return Unauthenticated("this sign-in has ended", code="signed_out")
+
+
+def _person(claims: Claims) -> Principal:
+    return Principal(id=claims.sub, kind=PrincipalKind.USER, sid=claims.sid, admin=claims.admin)
 
 
 def _text(password: bytes) -> str:

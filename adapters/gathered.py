@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+K = TypeVar("K", bound=str | tuple[str, str])
 
 MOST = 1_000
 """Keys in one question: a query of some 40 KB."""
 
 
-class Gathered:
+class Gathered(Generic[K]):
     """Asks a store which of some keys hold, for everybody who waits for one of them.
 
     Who asks while a question is under way waits for the next: an answer is never older than the question. The first of a
@@ -19,12 +22,12 @@ class Gathered:
         ask: which of the keys hold; one query.
     """
 
-    def __init__(self, ask: Callable[[Sequence[str]], Awaitable[set[str]]]) -> None:
+    def __init__(self, ask: Callable[[Sequence[K]], Awaitable[set[K]]]) -> None:
         self._ask = ask
-        self._waiting: list[tuple[str, asyncio.Future[bool]]] = []
+        self._waiting: list[tuple[K, asyncio.Future[bool]]] = []
         self._asking: asyncio.Task[None] | None = None
 
-    async def holds(self, key: str) -> bool:
+    async def holds(self, key: K) -> bool:
         """Whether a key holds now.
 
         Raises:
@@ -44,7 +47,7 @@ class Gathered:
         finally:
             self._asking = None
 
-    async def _answer(self, asked: list[tuple[str, asyncio.Future[bool]]]) -> None:
+    async def _answer(self, asked: list[tuple[K, asyncio.Future[bool]]]) -> None:
         living = [(key, future) for key, future in asked if not future.done()]  # the others have gone meanwhile
         try:
             found = await self._ask(sorted({key for key, _ in living})) if living else set()

@@ -24,6 +24,7 @@ from chat.ports import (
     ServiceAccountStore,
     UserStore,
 )
+from chat.sign_ins import SignInStore
 from chat.statistics import StatisticsStore
 
 
@@ -43,6 +44,7 @@ class Stores:
     users: UserStore
     devices: DeviceStore
     grants: GrantStore
+    sign_ins: SignInStore
     push_tokens: PushTokenStore
     dead_letters: DeadLetterStore
     contacts: ContactStore

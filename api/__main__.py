@@ -17,6 +17,7 @@ from fastapi import FastAPI
 from pydantic import ValidationError
 from starlette.types import ASGIApp
 
+from adapters import garbage
 from adapters.logging import configure
 from api.app import create_app, open_parts
 from api.deps import Parts
@@ -67,6 +68,7 @@ async def serve(settings: Settings) -> int:
         async with open_parts(settings) as parts:
             app = create_app(settings, opened=lambda _: nullcontext(parts))
             server = _Server(_config(settings, app, settings.bind))
+            garbage.rarely()
             async with _hooks(settings, parts, app):
                 await server.serve()
     except PabalError as error:

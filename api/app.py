@@ -63,20 +63,21 @@ from chat.ports import Invalidations, Link, RateLimiter
 
 PRINCIPAL = "svc-api"
 
+# FastAPI looks through them one after the other, and twice: what is asked most comes first. (No path of one is also one of another's.)
 ROUTERS: tuple[APIRouter, ...] = (
+    messages,
+    chats,
+    sync,
     auth,
     oidc,
     sessions,
     second_factor,
     me,
     users,
-    chats,
     members,
     contacts,
     blocks,
     invitations,
-    messages,
-    sync,
     devices,
     push_tokens,
     dead_letters,
@@ -205,7 +206,7 @@ def assemble(
         jwks=jwks,
         authenticator=PolicyAuthenticator(
             tokens=TokenVerifier(jwks),
-            grants=stores.grants,
+            sign_ins=stores.sign_ins,
             users=stores.users,
             devices=stores.devices,
             services=ServiceSecrets(settings.services_dir),

@@ -17,6 +17,7 @@ from adapters.sealing import Seal
 from adapters.stores import Stores
 from adapters.tokens import Jwks, TokenIssuer
 from api.auth.passwords import Passwords
+from api.claims import Claim
 from api.limits import STANDING, Limits, Requests
 from api.settings import Settings
 from chat.admin import Connections, Processes
@@ -80,7 +81,18 @@ PartsDep = Annotated[Parts, Depends(_parts)]
 async def _caller(request: Request, parts: PartsDep, token: Annotated[str | None, Depends(_bearer)]) -> Principal:
     if token is None:
         raise Unauthenticated("this needs an access token: Authorization: Bearer …")
-    caller = await parts.authenticator.bearer(token)
+    return _admitted(request, parts, await parts.authenticator.bearer(token))
+
+
+async def _claim(request: Request, parts: PartsDep, token: Annotated[str | None, Depends(_bearer)]) -> Claim:
+    named = None if token is None else parts.authenticator.claimed(token)
+    if named is None:
+        named = await _caller(request, parts, token)  # which refuses it: there is no token, or it is no person's
+    return Claim(named, lambda caller: _admitted(request, parts, caller))
+
+
+def _admitted(request: Request, parts: Parts, caller: Principal) -> Principal:
+    """The caller, once it is known that they are who they say: within their rate, and a person."""
     _take(request, parts, caller)
     if Scope.USER not in scopes_of(caller):
         raise Forbidden("this token is not a person's", code="insufficient_scope")
@@ -97,6 +109,9 @@ def _take(request: Request, parts: Parts, caller: Principal) -> None:
 
 Caller = Annotated[Principal, Depends(_caller)]
 """The signed-in user; 401 when there is none, 403 for devices and service accounts."""
+
+ClaimDep = Annotated[Claim, Depends(_claim)]
+"""The same for a route that finds out by itself whether the sign-in holds, with what it has to ask the database anyway."""
 
 
 def requires(*scopes: Scope) -> Callable[[Request, Parts, str | None], Awaitable[Principal]]:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from collections.abc import MutableMapping
+from collections.abc import Iterable, MutableMapping
 from typing import Any
 
 import structlog
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -50,6 +50,10 @@ SECURITY_HEADERS = {
 }
 """On every answer, unless the route has said otherwise."""
 
+_UNLESS_SAID = [
+    (name.lower().encode(), value.encode()) for name, value in {**SECURITY_HEADERS, "Cache-Control": "no-store"}.items()
+]
+
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _log = structlog.get_logger("api")
 
@@ -69,6 +73,16 @@ class RequestMetrics:
         )
         self.under_way = Gauge("pabal_api_requests_under_way", "Requests under way", registry=registry)
         self.refused = Counter("pabal_api_requests_refused", "Requests beyond the bound", registry=registry)
+        self._of: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
+
+    def answered(self, method: str, route: str, status: str, seconds: float) -> None:
+        """Count one answer. The time series are looked for once: the library's own way to them costs more than the counting."""
+        found = self._of.get((method, route, status))
+        if found is None:
+            found = self.requests.labels(method, route, status), self.seconds.labels(method, route)
+            self._of[method, route, status] = found
+        found[0].inc()
+        found[1].observe(seconds)
 
 
 class RequestContext:
@@ -120,9 +134,8 @@ class RequestContext:
         self._metrics.under_way.set(self._under_way)
 
     def _measure(self, scope: Scope, exchange: _Exchange) -> None:
-        method, route, status = _method(scope), _route(scope), exchange.status or 499  # nginx's: the client went away
-        self._metrics.requests.labels(method, route, str(status)).inc()
-        self._metrics.seconds.labels(method, route).observe(time.perf_counter() - exchange.began)
+        status = str(exchange.status or 499)  # nginx's: the client went away
+        self._metrics.answered(_method(scope), _route(scope), status, time.perf_counter() - exchange.began)
 
 
 class _Exchange:
@@ -140,17 +153,19 @@ class _Exchange:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = int(message["status"])
-            headers = MutableHeaders(raw=message.setdefault("headers", []))
-            headers[REQUEST_ID] = self.request_id
-            headers[TRACEPARENT] = self.trace.header
-            standing: Standing | None = self._state.get(STANDING)
-            if standing is not None:
-                headers["RateLimit-Policy"] = standing.policy
-                headers["RateLimit"] = standing.header
-            headers.setdefault("Cache-Control", "no-store")
-            for name, value in SECURITY_HEADERS.items():
-                headers.setdefault(name, value)
+            message["headers"] = self._with_ours(message.get("headers", ()))
         await self._send(message)
+
+    def _with_ours(self, said: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """The route's headers and those that stand on every answer, by hand: `MutableHeaders` looks through all of them for each."""
+        headers = list(said)
+        names = {name for name, _ in headers}
+        headers += [(name, value) for name, value in _UNLESS_SAID if name not in names]
+        headers += [(b"x-request-id", self.request_id.encode()), (b"traceparent", self.trace.header.encode())]
+        standing: Standing | None = self._state.get(STANDING)
+        if standing is not None:
+            headers += [(b"ratelimit-policy", standing.policy.encode()), (b"ratelimit", standing.header.encode())]
+        return headers
 
 
 class BodyLimit:

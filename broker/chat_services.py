@@ -37,7 +37,7 @@ async def open_services(stack: AsyncExitStack, settings: BrokerSettings) -> Chat
     stack.push_async_callback(valkey.aclose)
     authenticator = PolicyAuthenticator(
         tokens=TokenVerifier(Jwks(settings.jwks_file)),
-        grants=stores.grants,
+        sign_ins=stores.sign_ins,
         users=stores.users,
         devices=stores.devices,
         services=ServiceSecrets(settings.services_dir),

@@ -11,6 +11,7 @@ import msgspec
 from chat.events import Event
 from chat.folding import Echoes
 from chat.models import Member, Receipt
+from chat.sign_ins import SignIn
 
 RECENT = 60
 """Events of a chat that are kept where they are fast: a page of 50, and what was written since it was last asked for."""
@@ -76,24 +77,36 @@ MAX_MOVES = 2_000
 
 
 class Opening(msgspec.Struct):
-    """What the newest page of a chat needs of the store, when its events are at hand.
+    """What a page of a chat needs of the store.
 
     Attributes:
         members: present members by id, at most as many as were asked for.
         newest: the newest event; None in an empty chat.
-        receipts: those with `seq` from the one that was asked for; None when there are more than `MAX_MOVES`.
+        receipts: those that the page needs; None when there are more than `MAX_MOVES`.
+        signed_in: whether the sign-in that was asked about holds.
+        events: of the page, in order of `seq`; none where they are at hand.
     """
 
     members: list[Member]
     newest: Event | None
     receipts: list[Receipt] | None
+    signed_in: bool = False
+    events: list[Event] = []
 
 
 class OpeningStore(Protocol):
-    """Everything for the newest page in one question: the way to the database costs more than the answer."""
+    """Everything for a page in one question: the way to the database costs more than the answer."""
 
-    async def opening(self, chat: str, *, members: int, first: int) -> Opening:
-        """The members, the newest event, and the receipts from `first` on."""
+    async def opening(self, chat: str, *, members: int, first: int, sign_in: SignIn | None = None) -> Opening:
+        """The members, the newest event, the receipts from `first` on, and whether `sign_in` holds, as `SignInStore` tells it."""
+        ...
+
+    async def below(
+        self, chat: str, *, members: int, before: int, limit: int, sign_in: SignIn | None = None
+    ) -> Opening:
+        """The same for a page of at most `limit` events before a `seq`, with these events, as `MessageStore.before` tells them; the receipts are
+        what `ReceiptStore.reached` tells of the `limit` slots before it.
+        """
         ...
 
 

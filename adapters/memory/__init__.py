@@ -25,6 +25,7 @@ from adapters.memory.push_tokens import MemoryPushTokens
 from adapters.memory.receipts import MemoryReceipts
 from adapters.memory.second_factors import MemorySecondFactors
 from adapters.memory.service_accounts import MemoryServiceAccounts
+from adapters.memory.sign_ins import MemorySignIns
 from adapters.memory.statistics import MemoryStatistics
 from adapters.memory.users import MemoryDevices, MemoryUsers
 from adapters.stores import Stores
@@ -36,7 +37,8 @@ def memory_stores() -> Stores:
     """A bundle of empty stores that live as long as the process."""
     notices, invitations, users = MemoryNotices(), MemoryInvitations(), MemoryUsers()
     chats, messages, receipts = MemoryChats(notices), MemoryMessages(), MemoryReceipts()
-    devices = MemoryDevices(users)
+    devices, grants = MemoryDevices(users), MemoryGrants()
+    sign_ins = MemorySignIns(grants, users)
     return Stores(
         messages=messages,
         chats=chats,
@@ -44,7 +46,8 @@ def memory_stores() -> Stores:
         receipts=receipts,
         users=users,
         devices=devices,
-        grants=MemoryGrants(),
+        grants=grants,
+        sign_ins=sign_ins,
         push_tokens=MemoryPushTokens(),
         dead_letters=MemoryDeadLetters(),
         contacts=MemoryContacts(),
@@ -56,7 +59,7 @@ def memory_stores() -> Stores:
         statistics=MemoryStatistics(messages, chats, receipts),
         broadcasts=MemoryBroadcasts(),
         idempotency=MemoryIdempotency(),
-        openings=MemoryOpenings(chats, messages, receipts),
+        openings=MemoryOpenings(chats, messages, receipts, sign_ins),
         service_accounts=MemoryServiceAccounts(),
         second_factors=MemorySecondFactors(),
         healthy=_healthy,

@@ -29,6 +29,7 @@ from adapters.mongo.push_tokens import MongoPushTokens
 from adapters.mongo.receipts import MongoReceipts
 from adapters.mongo.second_factors import MongoSecondFactors
 from adapters.mongo.service_accounts import MongoServiceAccounts
+from adapters.mongo.sign_ins import MongoSignIns
 from adapters.mongo.statistics import MongoStatistics
 from adapters.mongo.users import MongoDevices, MongoUsers
 from adapters.stores import Stores
@@ -65,6 +66,7 @@ def stores_of(db: Database) -> Stores:
         users=MongoUsers(db),
         devices=MongoDevices(db),
         grants=MongoGrants(db),
+        sign_ins=MongoSignIns(db),
         push_tokens=MongoPushTokens(db),
         dead_letters=MongoDeadLetters(db),
         contacts=MongoContacts(db),

@@ -56,6 +56,8 @@ from adapters.mongo.client import (
     fetch,
     repeatable_updates,
     translate,
+    utc,
+    utc_or_none,
 )
 from adapters.mongo.notices import Change, together
 from chat.ids import DEVICE_PREFIX
@@ -124,8 +126,7 @@ class MongoChats(MongoAudience):
         """See `ChatStore.get_many`."""
         if not chats:
             return {}
-        documents = await fetch(self._chats, {"_id": {"$in": list(chats)}})
-        return {document["_id"]: to_chat(document) for document in documents}
+        return {row["_id"]: to_chat(row) for row in await fetch(self._chats, {"_id": {"$in": list(chats)}})}
 
     @translate
     async def touch(self, heads: Mapping[str, tuple[Head, datetime]]) -> None:
@@ -225,9 +226,8 @@ class MongoChats(MongoAudience):
     async def set_hides_seen(self, user: str, *, hides: bool) -> list[str]:
         """See `ChatStore.set_hides_seen`."""
         await self._members.update_many({"user_id": user}, {"$set": {"hides_seen": hides}})
-        mine = await fetch(
-            self._members, {"user_id": user, **PRESENT}, {"_id": 0, "chat_id": 1}, sort=[("chat_id", ASCENDING)]
-        )
+        present = {"user_id": user, **PRESENT}
+        mine = await fetch(self._members, present, {"_id": 0, "chat_id": 1}, sort=[("chat_id", ASCENDING)])
         return [document["chat_id"] for document in mine]
 
     @translate
@@ -385,16 +385,16 @@ def to_member(document: Document) -> Member:
         chat=document["chat_id"],
         user=document["user_id"],
         role=Role(document["role"]),
-        joined_at=document["joined_at"],
+        joined_at=utc(document["joined_at"]),
         joined_seq=int(document["joined_seq"]),
-        left_at=document.get("left_at"),
+        left_at=utc_or_none(document.get("left_at")),
         delivered_seq=int(document["delivered_seq"]),
         seen_seq=int(document["seen_seq"]),
         seen_n=int(document["seen_n"]),
-        muted_until=document.get("muted_until"),
+        muted_until=utc_or_none(document.get("muted_until")),
         hides_seen=document.get("hides_seen", False),
-        pinned_at=document.get("pinned_at"),
-        archived_at=document.get("archived_at"),
+        pinned_at=utc_or_none(document.get("pinned_at")),
+        archived_at=utc_or_none(document.get("archived_at")),
         removed_by=document.get("removed_by"),
         cleared_seq=int(document.get("cleared_seq", 0)),
     )

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from adapters.mongo.client import Document
+from adapters.mongo.client import Document, utc, utc_or_none
 from adapters.storable import json_text
 from chat.events import Attachment, Body, Event, Forwarded, System
 
@@ -98,9 +98,9 @@ def to_body(body: Body) -> Document:
 def to_event(document: Document) -> Event:
     """The event of a document. One that has expired is shown as deleted, whether it has been erased yet or not."""
     body = document.get("body")
-    expires_at = document.get("expires_at")
-    deleted_at = document.get("deleted_at")
-    pinned_at = document.get("pinned_at")
+    expires_at = utc_or_none(document.get("expires_at"))
+    deleted_at = utc_or_none(document.get("deleted_at"))
+    pinned_at = utc_or_none(document.get("pinned_at"))
     forwarded, system = document.get("forwarded"), document.get("system")
     if expires_at is not None and expires_at <= datetime.now(UTC):
         deleted_at, expires_at, body, pinned_at = expires_at, None, None, None
@@ -111,16 +111,16 @@ def to_event(document: Document) -> Event:
         seq=int(document["seq"]),  # beyond 32 bits BSON gives Int64, which msgspec refuses to encode
         n=int(document["n"]),
         sender=document["sender_id"],
-        at=document["created_at"],
+        at=utc(document["created_at"]),
         body=None if body is None else _from_body(body),
         target=document.get("target"),
         reply_to=document.get("reply_to"),
         mentions=document.get("mentions", []),
         expires_at=expires_at,
-        edited_at=document.get("edited_at"),
+        edited_at=utc_or_none(document.get("edited_at")),
         deleted_at=deleted_at,
         trace_id=document.get("trace_id"),
-        forwarded=None if forwarded is None else Forwarded(**forwarded),
+        forwarded=None if forwarded is None else Forwarded(**{**forwarded, "at": utc(forwarded["at"])}),
         system=None if system is None else System(**system),
         pinned_at=pinned_at,
         only=document.get("only"),

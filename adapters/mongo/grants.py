@@ -78,7 +78,7 @@ class MongoGrants:
     ) -> bool:
         """See `GrantStore.rotate`: one atomic update, so of two who show the same token one is refused."""
         result = await self._grants.update_one(
-            {"_id": sid, "current": spent, **_alive()},
+            {"_id": sid, "current": spent, **alive()},
             {
                 "$set": {"current": fresh, "expires_at": expires_at, "used_at": at, "address": address},
                 "$push": {"previous": {"$each": [spent], "$slice": -SPENT_TOKENS_KEPT}},
@@ -94,7 +94,7 @@ class MongoGrants:
     @translate
     async def revoke_all(self, user: str, at: datetime, *, keep: str | None = None) -> list[str]:
         """See `GrantStore.revoke_all`. Two updates at once name a sign-in both; it ends once."""
-        found = await fetch(self._grants, {"user_id": user, "_id": {"$ne": keep}, **_alive()}, {"_id": 1})
+        found = await fetch(self._grants, {"user_id": user, "_id": {"$ne": keep}, **alive()}, {"_id": 1})
         sids = [document["_id"] for document in found]
         if sids:
             await self._grants.update_many({"_id": {"$in": sids}, "revoked_at": None}, {"$set": {"revoked_at": at}})
@@ -103,9 +103,7 @@ class MongoGrants:
     @translate
     async def of_user(self, user: str, *, skip: int = 0, limit: int) -> list[Grant]:
         """See `GrantStore.of_user`."""
-        cursor = self._grants.find(
-            {"user_id": user, **_alive()}, sort=[("used_at", DESCENDING)], skip=skip, limit=limit
-        )
+        cursor = self._grants.find({"user_id": user, **alive()}, sort=[("used_at", DESCENDING)], skip=skip, limit=limit)
         return [_to_grant(document) for document in await cursor.to_list()]
 
     @translate
@@ -113,11 +111,12 @@ class MongoGrants:
         """See `GrantStore.alive`."""
         if not sids:
             return set()
-        documents = await fetch(self._grants, {"_id": {"$in": list(sids)}, **_alive()}, {"_id": 1})
+        documents = await fetch(self._grants, {"_id": {"$in": list(sids)}, **alive()}, {"_id": 1})
         return {document["_id"] for document in documents}
 
 
-def _alive() -> Document:
+def alive() -> Document:
+    """The condition that a sign-in has not ended."""
     return {"revoked_at": None, "expires_at": {"$gt": datetime.now(UTC)}}
 
 

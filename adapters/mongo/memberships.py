@@ -12,7 +12,7 @@ from pymongo.errors import DuplicateKeyError
 
 from adapters.mongo import invitations, notices
 from adapters.mongo.chats import A_DEVICE, CHATS, MEMBERS, PRESENT, from_member, key_of, renewal, to_member
-from adapters.mongo.client import Database, Document, fetch, translate
+from adapters.mongo.client import NAIVE, Database, Document, fetch, translate, utc
 from adapters.mongo.transactions import transact
 from adapters.mongo.users import USERS
 from chat.errors import Conflict, Unavailable
@@ -221,8 +221,9 @@ class MongoMemberships:
         order = {"_id": 0, "chat_id": 1, "pinned_at": 1, "archived_at": 1}
         mine = await fetch(self._members, {"user_id": user, **PRESENT}, order, sort=_BY_CHAT)
         ids = [row["chat_id"] for row in mine]
-        times = await fetch(self._chats, {"_id": {"$in": ids}}, {"last_at": 1, "created_at": 1}) if ids else []
-        active = {row["_id"]: row.get("last_at") or row["created_at"] for row in times}
+        chats = self._chats.with_options(codec_options=NAIVE)
+        times = await fetch(chats, {"_id": {"$in": ids}}, {"last_at": 1, "created_at": 1}) if ids else []
+        active = {row["_id"]: utc(row.get("last_at") or row["created_at"]) for row in times}
         return [
             Place(row["chat_id"], active[row["chat_id"]], row.get("pinned_at"), row.get("archived_at"))
             for row in mine

@@ -5,21 +5,27 @@ from __future__ import annotations
 from collections.abc import Collection as Several
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from operator import itemgetter
 
 from pymongo import ASCENDING, DESCENDING
 
-from adapters.mongo.client import Collection, Document, fetch, translate
+from adapters.mongo.client import BATCH, Collection, Document, fetch, translate
 from adapters.mongo.event_documents import to_event
 from adapters.storable import MAX_INT
-from chat.events import Event
-from chat.folding import Echoes, Reaction, ranked
+from chat.events import Body, Event
+from chat.folding import Echoes, Reaction, echoes, ranked
 
 
 class MongoReads:
-    """`HistoryStore` on MongoDB."""
+    """`HistoryStore` on MongoDB.
 
-    def __init__(self, messages: Collection) -> None:
+    Attributes:
+        few: reactions to, and answers to, the messages of a page that are read one by one.
+    """
+
+    def __init__(self, messages: Collection, *, few: int = 200) -> None:
         self.__messages = messages
+        self.few = few
 
     @translate
     async def times(self, chat: str, seqs: Sequence[int]) -> dict[int, datetime]:
@@ -59,9 +65,28 @@ class MongoReads:
 
     @translate
     async def echoes(self, chat: str, ids: Several[str], viewer: str) -> Echoes:
-        """See `HistoryStore.echoes`. One question: the newest reaction of each person along one index, answers counted along another."""
+        """See `HistoryStore.echoes`. Most pages have few reactions and answers, which are read; where there are many, the database counts them:
+        to have it count costs it three times as much as to find nothing.
+        """
         if not ids:
             return Echoes()
+        few = await self._read_echoes(chat, ids, viewer)
+        return few if few is not None else await self._counted_echoes(chat, ids, viewer)
+
+    async def _read_echoes(self, chat: str, ids: Several[str], viewer: str) -> Echoes | None:
+        """What came back, from these events themselves; None when they are many."""
+        wanted, seen = {"$in": sorted(ids)}, {"$in": [None, viewer]}
+        fields = ("seq", "type", "sender_id", "target", "reply_to", "body.emoji", "expires_at")
+        some: list[Document] = [{"$limit": self.few + 1}, {"$project": {"_id": 0, **dict.fromkeys(fields, 1)}}]
+        reactions: Document = {"chat_id": chat, "target": wanted, "type": "reaction", "only": seen}
+        answers: Document = {"chat_id": chat, "reply_to": wanted, "type": "message", "only": seen}
+        beside = {"$unionWith": {"coll": self.__messages.name, "pipeline": [{"$match": answers}, *some]}}
+        cursor = await self.__messages.aggregate([{"$match": reactions}, *some, beside], batchSize=BATCH)
+        rows = await cursor.to_list()
+        return None if len(rows) > self.few else _folded(rows, viewer)
+
+    async def _counted_echoes(self, chat: str, ids: Several[str], viewer: str) -> Echoes:
+        """One question: the newest reaction of each person along one index, answers counted along another."""
         wanted, seen = {"$in": sorted(ids)}, {"$in": [None, viewer]}
         # What has expired takes its emoji with it, erased yet or not.
         lasts = {"$gt": [{"$ifNull": ["$expires_at", datetime.max.replace(tzinfo=UTC)]}, datetime.now(UTC)]}
@@ -91,6 +116,19 @@ class MongoReads:
             ]
         )
         return _echoes(await cursor.to_list())
+
+
+def _folded(rows: Sequence[Document], viewer: str) -> Echoes:
+    """The rules of `chat.folding.echoes`, on what it needs of the events."""
+    now = datetime.now(UTC)
+    events = []
+    for row in sorted(rows, key=itemgetter("seq")):
+        expires_at = row.get("expires_at")
+        emoji = row.get("body", {}).get("emoji") if expires_at is None or expires_at > now else None
+        event = Event(row["type"], "", "", 0, 0, row["sender_id"], now, target=row.get("target"))
+        event.reply_to, event.body = row.get("reply_to"), Body(emoji=emoji)
+        events.append(event)
+    return echoes(events, viewer)
 
 
 def _echoes(rows: Sequence[Document]) -> Echoes:

@@ -49,7 +49,7 @@ from bson.errors import BSONError
 from pymongo import ASCENDING, DESCENDING, IndexModel, UpdateOne
 from pymongo.errors import BulkWriteError
 
-from adapters.mongo.client import DUPLICATE_KEY, MAJORITY, Database, Document, fetch, translate
+from adapters.mongo.client import BATCH, DUPLICATE_KEY, MAJORITY, Database, Document, fetch, translate
 from adapters.mongo.event_documents import to_body, to_document, to_event
 from adapters.mongo.message_reads import MongoReads
 from adapters.storable import MAX_INT, unstorable
@@ -194,13 +194,27 @@ class MongoMessages(MongoReads):
 
     @translate
     async def latest(self, chats: Sequence[str]) -> dict[str, Event]:
-        """See `MessageStore.latest`. Per chat it reads backwards over what came after the newest message (edits, reactions)."""
+        """See `MessageStore.latest`. Mostly it is a chat's newest event, which the index leads to; only of the others is it looked for."""
+        if not chats:
+            return {}
+        newest: list[Document] = [
+            {"$match": {"chat_id": {"$in": list(chats)}}},
+            {"$sort": {"chat_id": DESCENDING, "seq": DESCENDING}},
+            {"$group": {"_id": "$chat_id", "newest": {"$first": "$$ROOT"}}},
+        ]
+        cursor = await self._messages.aggregate(newest, batchSize=BATCH)
+        heads = {row["_id"]: row["newest"] for row in await cursor.to_list()}
+        found = {chat: to_event(head) for chat, head in heads.items() if _is_shown(head)}
+        return found | await self._behind([chat for chat in heads if chat not in found])
+
+    async def _behind(self, chats: Sequence[str]) -> dict[str, Event]:
+        """The newest messages of chats that end with something else: per chat it reads backwards over that (edits, reactions)."""
         if not chats:
             return {}
         newest = [{"$match": {"type": "message", "only": None}}, {"$sort": {"seq": DESCENDING}}, {"$limit": 1}]
         cursor = await self._messages.database.aggregate(
             [
-                {"$documents": [{"chat": chat} for chat in dict.fromkeys(chats)]},
+                {"$documents": [{"chat": chat} for chat in chats]},
                 {
                     "$lookup": {
                         "from": COLLECTION,
@@ -372,3 +386,8 @@ def _refusal(documents: Sequence[Document]) -> BadInput:
         except (BSONError, OverflowError, UnicodeError) as error:
             return unstorable(document["_id"], f"{type(error).__name__} as BSON")
     return BadInput("a batch has more bytes than the database takes", code="unstorable")
+
+
+def _is_shown(document: Document) -> bool:
+    """Whether it is a message, and for all."""
+    return document["type"] == "message" and document.get("only") is None

@@ -21,7 +21,8 @@ from collections.abc import Sequence
 from pymongo import ASCENDING, IndexModel
 from pymongo.errors import BulkWriteError
 
-from adapters.mongo.client import BATCH, DUPLICATE_KEY, Database, Document, translate
+from adapters.mongo.client import BATCH, DUPLICATE_KEY, Database, Document, translate, utc
+from adapters.storable import MAX_INT
 from chat.models import Receipt
 
 COLLECTION = "receipts"
@@ -56,17 +57,22 @@ class MongoReceipts:
     @translate
     async def reached(self, chat: str, first: int, last: int) -> list[Receipt]:
         """See `ReceiptStore.reached`; rows of one `seq` by kind and user. One question: the way to the database costs more than the answer."""
-        within = {"chat_id": chat, "kind": {"$in": list(KINDS)}, "seq": {"$gte": first, "$lte": last}}
-        behind = [{"$unionWith": {"coll": COLLECTION, "pipeline": _first_behind(chat, kind, last)}} for kind in KINDS]
-        cursor = await self._receipts.aggregate([{"$match": within}, *behind], batchSize=BATCH)
+        cursor = await self._receipts.aggregate(reaching(chat, first, last), batchSize=BATCH)
         rows = [to_receipt(document) for document in await cursor.to_list()]
         return sorted(rows, key=lambda row: (row.seq, row.kind, row.user))
+
+
+def reaching(chat: str, first: int, last: int) -> list[Document]:
+    """Stages on `receipts` that find what `ReceiptStore.reached` tells; the first stage finds the rows of the range, the others those behind."""
+    within = {"chat_id": chat, "kind": {"$in": list(KINDS)}, "seq": {"$gte": first, "$lte": min(last, MAX_INT)}}
+    behind = [{"$unionWith": {"coll": COLLECTION, "pipeline": _first_behind(chat, kind, last)}} for kind in KINDS]
+    return [{"$match": within}, *behind]
 
 
 def _first_behind(chat: str, kind: str, last: int) -> list[Document]:
     """The first row behind `last` of each user: the index is stepped through user by user (DISTINCT_SCAN)."""
     return [
-        {"$match": {"chat_id": chat, "kind": kind, "seq": {"$gt": last}}},
+        {"$match": {"chat_id": chat, "kind": kind, "seq": {"$gt": min(last, MAX_INT)}}},
         {"$sort": {"chat_id": ASCENDING, "kind": ASCENDING, "user_id": ASCENDING, "seq": ASCENDING}},
         {
             "$group": {
@@ -98,5 +104,5 @@ def to_receipt(document: Document) -> Receipt:
         user=document["user_id"],
         kind=document["kind"],
         seq=int(document["seq"]),
-        at=document["at"],
+        at=utc(document["at"]),
     )

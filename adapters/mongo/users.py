@@ -115,8 +115,7 @@ class MongoUsers:
         """See `UserStore.existing`."""
         if not ids:
             return set()
-        query = {"_id": {"$in": list(ids)}, "disabled": False, "blocked_until": {"$not": {"$gt": datetime.now(UTC)}}}
-        documents = await fetch(self._users, query, {"_id": 1})
+        documents = await fetch(self._users, {"_id": {"$in": list(ids)}, **welcome()}, {"_id": 1})
         return {document["_id"] for document in documents}
 
 
@@ -212,6 +211,11 @@ def _to_user(document: Document) -> User:
         reachable_by=Circle(document.get("reachable_by", Circle.EVERYONE)),
         identity=document.get("identity"),
     )
+
+
+def welcome() -> Document:
+    """The condition that a user may come in: neither disabled nor kept out."""
+    return {"disabled": False, "blocked_until": {"$not": {"$gt": datetime.now(UTC)}}}
 
 
 async def kept_out(users: Collection, ids: Sequence[str]) -> set[str]:

@@ -94,6 +94,7 @@ class Progresses:
         (whole,) = progress([event], audience, moves)
         rows = {member.user: member for member in membership.members}
         log = Log(moves)
+        log.down_to(event.seq)
         readers = [_reader(rows[user], event.seq, log) for user in sorted(audience.of(event))]
         return MessageReceipts(
             status=whole.status.value,
@@ -148,6 +149,6 @@ def _reader(member: Member, seq: int, log: Log) -> Reader:
         user=member.user,
         delivered=delivered,
         seen=seen,
-        delivered_at=log.last_delivered([member.user], seq) if delivered else None,
-        seen_at=log.last_seen([member.user], seq) if seen else None,
+        delivered_at=log.last_delivered([member.user]) if delivered else None,
+        seen_at=log.last_seen([member.user]) if seen else None,
     )

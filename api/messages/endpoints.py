@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api.answers import answer, returns
-from api.deps import Caller, PartsDep
+from api.deps import Caller, ClaimDep, PartsDep
 from api.errors import problems
 from api.etags import answer_once
 from api.messages.audience import Progresses
@@ -59,12 +59,12 @@ Service = Annotated[MessageService, Depends(_service)]
     responses={**returns(HistoryPage, "Events by seq"), **UNCHANGED, **problems(401, 404)},
 )
 async def history(
-    chat: str, request: Request, query: Annotated[HistoryQuery, Query()], caller: Caller, service: Service
+    chat: str, request: Request, query: Annotated[HistoryQuery, Query()], claim: ClaimDep, service: Service
 ) -> Response:
     """Events always rise in `seq`; where no place is named it is the newest page. Messages are shown as edits and deletions have left them, with
     their reactions. Codes: `unknown_chat`, `unknown_message`, `invalid_id`.
     """
-    return answer_once(request, await service.history(chat, query, caller=caller))
+    return answer_once(request, await service.history(chat, query, claim))
 
 
 @router.get(

@@ -115,8 +115,18 @@ class Reader:
     def _wanted(self, event: Event, query: HistoryQuery) -> bool:
         return not query.type or (event.type in query.type and event.only in (None, self.viewer))
 
+    def below(self, events: Sequence[Event]) -> Slice:
+        """The page of all events before a `seq`.
+
+        Args:
+            events: these, as the store tells them.
+        """
+        return self._ending(events, events[0].seq if events else 0)
+
     async def _older(self, chat: str, query: HistoryQuery, before: int) -> Slice:
-        events, lowest = await self._below(chat, query, before, query.limit)
+        return self._ending(*await self._below(chat, query, before, query.limit))
+
+    def _ending(self, events: Sequence[Event], lowest: int) -> Slice:
         kept = [event for event in events if event.seq > self.floor]
         return Slice(kept, _next(kept, self.last), self._prev(lowest))
 

@@ -57,6 +57,12 @@ class HistoryQuery(BaseModel):
         """Whether no place was named."""
         return all(one is None for one in (self.after, self.before, self.since, self.until, self.around))
 
+    @property
+    def below(self) -> int | None:
+        """The `seq` before which all kinds of events are wanted, if nothing else was named."""
+        named = any(one is not None for one in (self.after, self.since, self.until, self.around))
+        return None if named or self.type else self.before
+
 
 class RepliesQuery(BaseModel):
     """`GET /v1/chats/{chat}/messages/{message}/replies`."""
@@ -153,7 +159,7 @@ def item(event: Event, progress: Progress, echoes: Echoes) -> HistoryItem:
         shown = event
     else:
         shown = HistoryItem(**{name: getattr(event, name) for name in event.__struct_fields__})
-    shown.status = progress.status.value
+    shown.status = progress.status
     shown.delivered_at, shown.seen_at = progress.delivered_at, progress.seen_at
     if echoes.reactions and event.deleted_at is None and not event.hidden:
         shown.reactions = tuple(echoes.reactions.get(event.id, ()))

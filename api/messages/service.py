@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from api.access import present_member, unknown_chat
+from api.access import present_member
+from api.claims import Claim
 from api.messages.audience import Membership, Progresses
 from api.messages.reading import Copies, Reader, Slice
 from api.messages.refusals import refusal
@@ -24,13 +25,16 @@ from api.messages.schemas import (
 from chat import folding, permissions, topics, views
 from chat.envelopes import Event, Send, encode, read_send
 from chat.errors import Conflict, Forbidden, Unavailable
-from chat.history import RECENT, OpeningStore, Recents
+from chat.history import RECENT, Opening, OpeningStore, Recents
 from chat.ids import is_chat_id, new_message_id
 from chat.models import Principal, Receipt
 from chat.ports import ChatStore, Link, MessageStore
 
 MAX_PINS = 100
 """Shown at once."""
+
+NOWHERE = ""
+"""In place of what is no chat id: a chat that is not there, so that who asks is looked at just as for one that is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +54,20 @@ class MessageService:
     max_send_bytes: int
     send_timeout: float
 
-    async def history(self, chat: str, query: HistoryQuery, *, caller: Principal) -> HistoryPage:
+    async def history(self, chat: str, query: HistoryQuery, claim: Claim) -> HistoryPage:
         """One page of events, in order of `seq`.
 
         Raises:
             NotFound: `unknown_chat`, `unknown_message`.
+            PabalError: of `Claim.proven`.
         """
-        if query.newest and query.limit <= RECENT and is_chat_id(chat):
-            return await self._recent(chat, query, caller)
         if not is_chat_id(chat):
-            raise unknown_chat()
-        opening = await self.openings.opening(chat, members=self.progresses.named + 1, first=MAX_SEQ)
-        membership = await self.progresses.among(opening.members, chat, caller)
+            chat = NOWHERE
+        if query.newest and query.limit <= RECENT:
+            return await self._recent(chat, query, claim)
+        if query.below is not None:
+            return await self._older(chat, query.below, query.limit, claim)
+        opening, membership = await self._opened(chat, claim, first=MAX_SEQ)
         page = await self._reader(membership, opening.newest).page(chat, query)
         return await self._page(chat, page, membership)
 
@@ -179,14 +185,28 @@ class MessageService:
         if refused is not None:
             raise refused
 
-    async def _recent(self, chat: str, query: HistoryQuery, caller: Principal) -> HistoryPage:
+    async def _older(self, chat: str, before: int, limit: int, claim: Claim) -> HistoryPage:
+        """A page of older events: one question to the database brings all but what came back to them."""
+        members = self.progresses.named + 1
+        opening = await self.openings.below(chat, members=members, before=before, limit=limit, sign_in=claim.sign_in)
+        caller = claim.proven(signed_in=opening.signed_in)
+        membership = await self.progresses.among(opening.members, chat, caller)
+        page = self._reader(membership, opening.newest).below(opening.events)
+        whole = bool(page.events) and page.events[0].seq >= before - limit  # a range with holes reaches farther down
+        return await self._page(chat, page, membership, moves=opening.receipts if whole else None)
+
+    async def _opened(self, chat: str, claim: Claim, *, first: int) -> tuple[Opening, Membership]:
+        """One question to the database: whether the caller's sign-in holds, whether they are in the chat now, and what its page needs."""
+        members = self.progresses.named + 1
+        opening = await self.openings.opening(chat, members=members, first=first, sign_in=claim.sign_in)
+        caller = claim.proven(signed_in=opening.signed_in)
+        return opening, await self.progresses.among(opening.members, chat, caller)
+
+    async def _recent(self, chat: str, query: HistoryQuery, claim: Claim) -> HistoryPage:
         """The newest page: if the copy of it is exact, one question to the database tells so and brings everything else."""
         copies = Copies(self.messages, self.recents)
         copy = await copies.get(chat)
-        opening = await self.openings.opening(
-            chat, members=self.progresses.named + 1, first=copy[0].seq if copy else MAX_SEQ
-        )
-        membership = await self.progresses.among(opening.members, chat, caller)
+        opening, membership = await self._opened(chat, claim, first=copy[0].seq if copy else MAX_SEQ)
         suffix, exact = await copies.confirmed(chat, copy, opening.newest)
         page = await self._reader(membership, opening.newest).newest(chat, query, suffix)
         whole = exact and bool(page.events) and page.events[0].seq >= suffix[0].seq
@@ -221,7 +241,7 @@ class MessageService:
         if suffix is None:
             messages = [event.id for event in events if event.type == "message"]
             states, echoes = await asyncio.gather(
-                self.progresses.of(chat, events, membership), self.messages.echoes(chat, messages, viewer)
+                self.progresses.of(chat, events, membership, moves=moves), self.messages.echoes(chat, messages, viewer)
             )
         else:
             states = await self.progresses.of(chat, events, membership, moves=moves)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from bench.api.cases import Case
+from bench.api.cases import Case, verdict
 from bench.report import DISTURBED, NOTHING, machine
 
 PARTS = ("api", "mongod", "valkey", "broker", "bridge")
@@ -40,8 +40,8 @@ class Result:
 class Report:
     """All measurements: per case one per round that went well, and what failed."""
 
-    cases: Mapping[str, Case]
-    results: dict[str, list[Result]] = field(default_factory=dict)
+    cases: Sequence[Case]
+    results: dict[str, list[Result]] = field(default_factory=dict)  # by name of the case
     failures: list[str] = field(default_factory=list)
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
@@ -69,15 +69,21 @@ def markdown(report: Report) -> str:
     heads = (
         "",
         "requests/s",
-        "p50, p99 ms",
-        "budget p99, ms",
+        "answers/s",
+        "p50 ms",
+        "p99 ms",
+        "must, aim",
+        "verdict",
         "KiB",
         *(f"{part}, ms" for part in PARTS),
         "load, cores",
     )
     lines += [f"| {' | '.join(heads)} |", "|---|" + "---:|" * (len(heads) - 1)]
-    lines += [_row(report.cases[name], results) for name, results in report.results.items()]
-    lines += ["", "The columns with names of processes: CPU per request."]
+    lines += [_row(case, report.results[case.name]) for case in report.cases if case.name in report.results]
+    lines += [
+        "",
+        "*must, aim*: milliseconds for 99 %, of the design. The columns with names of processes: CPU per request.",
+    ]
     return "\n".join(lines)
 
 
@@ -88,12 +94,16 @@ def _row(case: Case, results: Sequence[Result]) -> str:
     def part(name: str) -> float:
         return median(lambda one: sum(cpu for key, cpu in one.cpu.items() if key.startswith(name)) / one.rate)
 
+    rate, p99, limits = median(lambda one: one.rate), median(lambda one: one.p99), case.limits
     names = [NAMES.get(name, name) for name in PARTS]
     cells = (
-        case.title,
-        f"{median(lambda one: one.rate):,.0f}",
-        f"{median(lambda one: one.p50) * 1e3:,.1f}, {median(lambda one: one.p99) * 1e3:,.1f}",
-        f"{case.budget:g}" if case.budget else NOTHING,
+        case.route.value,
+        f"{case.rate:,}",
+        f"{rate:,.0f}",
+        f"{median(lambda one: one.p50) * 1e3:,.1f}",
+        f"{p99 * 1e3:,.1f}",
+        NOTHING if limits is None else f"{limits.must:g}, {limits.aim:g}",
+        verdict(case, rate=rate, p99=p99),
         f"{median(lambda one: one.size) / 1024:,.1f}",
         *(f"{part(name) * 1e3:,.2f}" for name in names),
         f"{median(lambda one: one.load):.2f}",

@@ -9,7 +9,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -22,7 +22,7 @@ from rich.console import Console
 from adapters.mongo import open_stores
 from adapters.tokens import TokenIssuer
 from adapters.valkey import connect
-from bench.api.cases import CASES, WARM_UP, Case, Route
+from bench.api.cases import CASES, WARM_UP, Case, Route, keeps_up, verdict
 from bench.api.load import Load
 from bench.api.report import Report, Result, markdown
 from bench.api.seed import World, seed
@@ -47,31 +47,54 @@ _OUR_ENVIRONMENT = {
 _LIFETIME = timedelta(hours=6)
 
 
-def compare(cases: Mapping[str, Case], *, rounds: int, console: Console) -> Report:
+def compare(cases: Sequence[Case], *, rounds: int, console: Console) -> Report:
     """Measure them all, `rounds` times.
 
     Raises:
         BinaryMissing: mongod or Valkey are not there.
     """
-    report = Report(cases)
     with tempfile.TemporaryDirectory(prefix="pabal-bench-") as directory:
         stack = RunningStack.start(Path(directory), env=_OUR_ENVIRONMENT)
         try:
             world = asyncio.run(_seed(stack))
-            for number in range(1, rounds + 1):
-                for name, case in cases.items():
-                    try:
-                        result = uvloop.run(_measure(stack, world, case))
-                    except (OSError, RuntimeError) as error:
-                        report.failures.append(f"round {number}, {name}: {error}")
-                        console.print(f"{name}: {error}", highlight=False)
-                        continue
-                    report.results.setdefault(name, []).append(result)
-                    said = f"p50 {result.p50 * 1e3:.1f} ms, p99 {result.p99 * 1e3:.1f} ms, api {result.cpu['api']:.2f} cores"
-                    console.print(f"round {number}/{rounds} {name:<8} {said}", highlight=False, soft_wrap=True)
+            return rising(cases, lambda case: uvloop.run(_measure(stack, world, case)), rounds=rounds, console=console)
         finally:
             stack.stop()
+
+
+def rising(cases: Sequence[Case], measure: Callable[[Case], Result], *, rounds: int, console: Console) -> Report:
+    """Measure them all, `rounds` times, and of each route no rates beyond the first that it does not keep up with in a round.
+
+    Args:
+        cases: the rates of a route rise.
+        measure: one case; raises RuntimeError or OSError when an answer is missing or wrong, which is a failure of the run.
+    """
+    report = Report(cases)
+    for number in range(1, rounds + 1):
+        given_out: set[Route] = set()
+        for case in cases:
+            if case.route in given_out:
+                continue
+            try:
+                result = measure(case)
+            except (OSError, RuntimeError) as error:
+                given_out.add(case.route)
+                report.failures.append(f"round {number}, {case.name}: {error}")
+                console.print(f"{case.name}: {error}", highlight=False)
+                continue
+            report.results.setdefault(case.name, []).append(result)
+            if not keeps_up(case, result.rate):
+                given_out.add(case.route)
+            console.print(
+                f"round {number}/{rounds} {case.name:<10} {_said(case, result)}", highlight=False, soft_wrap=True
+            )
     return report
+
+
+def _said(case: Case, result: Result) -> str:
+    judged = verdict(case, rate=result.rate, p99=result.p99).strip("*")
+    times = f"p50 {result.p50 * 1e3:.1f} ms, p99 {result.p99 * 1e3:.1f} ms"
+    return f"{times}, api {result.cpu['api'] / result.rate * 1e3:.2f} ms of CPU per request: {judged}"
 
 
 async def _seed(stack: RunningStack) -> World:
@@ -140,9 +163,9 @@ async def _emptied(stack: RunningStack, case: Case) -> AsyncIterator[None]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print the table, write it down; the exit code."""
     options = _parser().parse_args(arguments)
-    cases = {name: case for name, case in CASES.items() if not options.only or name in options.only}
+    cases = [case for case in CASES if not options.only or case.route.name.lower() in options.only]
     if options.quick:
-        cases = {name: replace(case, seconds=3.0) for name, case in cases.items()}
+        cases = [replace(case, seconds=3.0) for case in cases]
     console = Console(stderr=True)
     try:
         report = compare(cases, rounds=options.rounds or (1 if options.quick else 2), console=console)
@@ -163,10 +186,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench.api", description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--quick", action="store_true", help="one round of less work: about a minute and a half")
+    parser.add_argument("--quick", action="store_true", help="one round of less work: about three minutes")
     parser.add_argument("--rounds", type=int, metavar="N", help="default: 2, with --quick 1")
+    routes = [route.name.lower() for route in Route]
     parser.add_argument(
-        "--only", action="append", choices=list(CASES), metavar="NAME", help=f"one of {', '.join(CASES)}; repeat it"
+        "--only", action="append", choices=routes, metavar="ROUTE", help=f"one of {', '.join(routes)}; repeat it"
     )
     parser.add_argument("--save", action="store_true", help="into bench/results and bench/README.md, not bench/out")
     return parser

@@ -13,6 +13,7 @@ from adapters.memory.link import MemoryBroker
 from adapters.memory.recents import MemoryRecents
 from adapters.stores import Stores
 from adapters.valkey import ValkeyRecents, connect
+from api.claims import Claim
 from api.messages.audience import Progresses
 from api.messages.schemas import HistoryItem, HistoryPage, HistoryQuery
 from api.messages.service import MessageService
@@ -20,7 +21,7 @@ from chat.envelopes import Body, Event
 from chat.errors import Unavailable
 from chat.history import RECENT, Recents
 from chat.ids import new_message_id
-from chat.models import Chat, ChatKind, Member, Principal, PrincipalKind, Role
+from chat.models import Chat, ChatKind, Grant, Member, Principal, PrincipalKind, Role, User
 
 CHAT = "g-recent"
 PEOPLE = ("bada", "haneul")
@@ -191,7 +192,16 @@ async def page(stores: Stores, recents: Recents, user: str, query: dict[str, obj
         max_send_bytes=1,
         send_timeout=1,
     )
-    return await service.history(CHAT, HistoryQuery.model_validate(query), caller=Principal(user, PrincipalKind.USER))
+    claim = Claim(Principal(user, PrincipalKind.USER, sid=f"sign-in of {user}"), lambda caller: caller)
+    return await service.history(CHAT, HistoryQuery.model_validate(query), claim)
+
+
+@pytest.fixture(autouse=True)
+async def signed_in(stores: Stores) -> None:
+    now = datetime.now(UTC)
+    for user in PEOPLE:
+        await stores.users.add(User(user, user, "-", now))
+        await stores.grants.add(Grant(f"sign-in of {user}", user, f"token of {user}", now, now + timedelta(days=1)))
 
 
 @pytest.mark.parametrize("seed", range(4))

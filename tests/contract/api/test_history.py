@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from api.testing import Harness, User
+from chat.admin import Exclusion, ExclusionKind
 from chat.envelopes import Body, Event
 from chat.ids import new_message_id
 
@@ -285,3 +286,22 @@ async def test_an_answer_that_is_as_it_was_is_not_sent_again(api: Harness) -> No
     tag = (await haneul.get(where)).headers["etag"]
     await api.move(chat, "bada", seen=1, at=T0)
     assert (await haneul.call("GET", where, headers={"If-None-Match": tag})).status_code == 200
+
+
+@pytest.mark.parametrize("end", ["signed out", "banned"])
+async def test_whose_sign_in_has_ended_reads_nothing_from_then_on(api: Harness, end: str) -> None:
+    """Whether it holds is asked with the page, so each kind of page is asked for; what is no chat is answered alike."""
+    haneul, bada, chat = await pair(api)
+    await api.stores.messages.insert([event(chat, seq) for seq in range(1, 4)])
+    paths = [f"/v1/chats/{one}/messages{query}" for one in (chat, "g-none", "%00") for query in ("", "?before=3")]
+    for path in paths:
+        answer = await haneul.get(path)
+        assert answer.status_code == (200 if chat in path else 404)
+        assert "RateLimit" in answer.headers
+    if end == "banned":
+        await api.stores.admin.block("haneul", Exclusion(ExclusionKind.BANNED, T0, "gwanri", "도배"))
+    else:
+        assert (await haneul.call("DELETE", "/v1/me/sessions/current")).status_code == 204
+    for path in paths:
+        assert problem(await haneul.get(path)) == (401, "signed_out")
+        assert (await bada.get(path)).status_code == (200 if chat in path else 404)

@@ -37,7 +37,7 @@ class World:
         self.issuer = TokenIssuer(directory / "keys")
         self.authenticator = PolicyAuthenticator(
             tokens=TokenVerifier(Jwks(directory / "jwks.json")),
-            grants=self.stores.grants,
+            sign_ins=self.stores.sign_ins,
             users=self.stores.users,
             devices=self.stores.devices,
             services=ServiceSecrets(self.services_dir, monotonic=self.clock),

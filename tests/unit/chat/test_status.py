@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -141,3 +143,42 @@ def test_of_a_chat_that_grew_or_shrank_the_earlier_row_tells() -> None:
     ]
     found = one([member("a"), member("b", 9, 0), member("c", 9, 0)], receipts)
     assert found == Progress(Status.DELIVERED, delivered_at=at(4))
+
+
+def as_defined(
+    seq: int, users: Sequence[str], receipts: Sequence[Receipt], kinds: Sequence[str], status: Status
+) -> datetime | None:
+    """When the last of `users` had come to `seq`, word for word: of each the earliest move that reached it, their own or everybody's."""
+    times: list[datetime | None] = []
+    for user in users:
+        found = []
+        for who in (user, EVERYBODY):
+            for kind in kinds:
+                behind = [move for move in receipts if (move.user, move.kind) == (who, kind) and move.seq >= seq]
+                found += [min(behind, key=lambda move: move.seq).at] if behind else []
+        times.append(min(found, default=None))
+    known = [time for time in times if time is not None]
+    whole = status is not Status.SENT and known and len(known) == len(times)
+    return max(known) if whole else None
+
+
+@pytest.mark.parametrize("number", range(30))
+def test_the_log_tells_of_each_event_of_a_page_what_it_tells_of_it_alone(number: int) -> None:
+    """Whatever the moves are: also of people who jump ahead, come late, are logged together, or whose clocks went back."""
+    rng = random.Random(number)  # noqa: S311 - the same in each run
+    people = ["a", "b", "c", "d"][: rng.randint(2, 4)]
+    members = [member(one, rng.randint(0, 40), rng.randint(0, 40), joined=rng.choice((0, 0, 12))) for one in people]
+    audience = Audience(members)
+    moves = {
+        (rng.choice([*people, EVERYBODY]), rng.choice(("delivered", "seen")), rng.randint(1, 45)): rng.randint(0, 900)
+        for _ in range(rng.randint(0, 60))
+    }
+    receipts = [receipt(user, kind, seq, seconds) for (user, kind, seq), seconds in moves.items()]
+    events = [event(seq, rng.choice(people)) for seq in range(5, 35)]
+    for one_event, found in zip(events, progress(events, audience, receipts), strict=True):
+        users, seen = audience.of(one_event), found.status if found.status is Status.SEEN else Status.SENT
+        assert found == Progress(
+            audience.status(one_event),
+            as_defined(one_event.seq, users, receipts, ("delivered", "seen"), found.status),
+            as_defined(one_event.seq, users, receipts, ("seen",), seen),
+        )
