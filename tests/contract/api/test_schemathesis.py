@@ -26,7 +26,7 @@ from stack.ports import free_port
 from tests.conftest import LONG
 
 EXAMPLES = 200 if LONG else 12
-SECONDS = 900 if LONG else 150
+SECONDS = 900 if LONG else 300
 ROOTS = secrets.token_hex(16)
 """The administrator's password: in no example, so that no route changes it."""
 
