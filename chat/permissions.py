@@ -25,7 +25,7 @@ class Scope(StrEnum):
     ADMIN = "admin"
     """All of administration."""
     ADMIN_READ = "admin:read"
-    """To look at what administrators see, and change nothing."""
+    """To look at what administrators see, and change nothing but what is noted of looking."""
     INTROSPECT = "introspect"
     """To ask whether a token is valid, and whose it is."""
     DEVICE = "device"
@@ -35,7 +35,7 @@ class Scope(StrEnum):
 IMPLIED: dict[Scope, frozenset[Scope]] = {Scope.ADMIN: frozenset({Scope.MODERATE, Scope.ADMIN_READ})}
 """What a scope brings along."""
 
-SERVICE_SCOPES = frozenset({Scope.INTROSPECT, Scope.ADMIN_READ, Scope.ADMIN})
+SERVICE_SCOPES = frozenset({Scope.INTROSPECT, Scope.ADMIN_READ, Scope.MODERATE, Scope.ADMIN})
 """What an administrator may give to a service account. Never `user`: it is nobody, and in no chat."""
 
 
@@ -277,6 +277,16 @@ class Rank(IntEnum):
 def rank(*, admin: bool, moderator: bool) -> Rank:
     """The higher of what somebody is."""
     return Rank.ADMIN if admin else Rank.MODERATOR if moderator else Rank.USER
+
+
+def rank_of(scopes: frozenset[Scope]) -> Rank:
+    """What a program is in administration, by the scopes of its token."""
+    return rank(admin=Scope.ADMIN in scopes, moderator=Scope.MODERATE in scopes)
+
+
+def may_look(scopes: frozenset[Scope]) -> bool:
+    """Whether a program may see what administrators see, whatever its rank."""
+    return Scope.ADMIN_READ in scopes
 
 
 def may_sanction(actor: Rank, target: Rank, *, oneself: bool) -> bool:
