@@ -8,6 +8,7 @@ from typing import NoReturn
 import structlog
 
 from adapters.tokens import TokenVerifier
+from api import creation
 from api.auth.password_rules import MAX_LENGTH, check_password
 from api.auth.passwords import Passwords
 from api.auth.schemas import Account, PasswordChange, Registration, Tokens
@@ -46,18 +47,24 @@ class AuthService:
         check_handle(wish.handle)
         check_password(wish.password, wish.handle, wish.display_name)
         await self.limits.from_address("register", address)
-        if await self.users.get(wish.handle) is not None:
+        if await self.users.get(wish.handle) is not None and not creation.resumed():
             _taken()  # before the work of a hash; `add` decides
         user = User(
             id=wish.handle,
             display_name=wish.display_name,
-            password_hash=await self.passwords.hash(wish.password),
+            password_hash=await self.passwords.hash(wish.password, salt=creation.chosen("salt", 16)),
             created_at=now(),
         )
-        if not await self.users.add(user):
+        made = user if await self.users.add(user) else await self._made_before(user)
+        if made is None:
             _taken()
-        _log.info("user.registered", user=user.id)
-        return account(user)
+        _log.info("user.registered", user=made.id)
+        return account(made)
+
+    async def _made_before(self, user: User) -> User | None:
+        """What an attempt that was killed has made: only that one had this salt."""
+        found = await self.users.get(user.id) if creation.resumed() else None
+        return found if found is not None and found.password_hash == user.password_hash else None
 
     async def sign_in(self, username: str, password: str, *, otp: str | None = None, origin: Origin) -> Tokens:
         """Tokens for a username and password, and a code for whom has a second factor.

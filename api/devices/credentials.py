@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import structlog
 
 from adapters.authority import Authority
-from adapters.secret_files import new_secret
+from api import creation
 from api.devices.schemas import (
     CertificateRequest,
     DeviceCertificate,
@@ -66,7 +66,7 @@ class DeviceCredentialService:
             NotFound: `unknown_device`.
         """
         found = await self._own(device, caller)
-        secret = new_secret()
+        secret = creation.secret("device secret")
         await self.devices.set_secret(device, hashlib.sha256(secret.encode()).hexdigest())
         _log.info("device.secret", device=device, by=caller.id)
         await self._cut(device)

@@ -6,7 +6,6 @@ A refresh asks for none: the refresh token is what that sign-in has.
 from __future__ import annotations
 
 import hashlib
-import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import structlog
 
 from adapters import totp
 from adapters.sealing import Seal
+from api import creation
 from api.auth.passwords import Passwords
 from api.clock import now
 from api.limits import Limits
@@ -62,7 +62,7 @@ class SecondFactors:
             RateLimited: too many tries.
         """
         await self._password(wish.password, caller, address)
-        secret = totp.new_secret()
+        secret = creation.chosen("second factor", totp.SECRET_BYTES)
         sealed = self.seal.seal(secret, purpose=_purpose(caller.id))
         if not await self.factors.begin(SecondFactor(user=caller.id, sealed=sealed, created_at=now())):
             raise Conflict("there is a second factor already: remove it first", code="second_factor_on")
@@ -78,13 +78,16 @@ class SecondFactors:
         """
         await self.limits.sign_in(caller.id, address)
         factor = await self.factors.get(caller.id)
+        codes = [_recovery_code(number) for number in range(RECOVERY_CODES)]
+        digests = [_digest(code) for code in codes]
+        if factor is not None and factor.confirmed and creation.resumed() and set(factor.recovery) == set(digests):
+            return RecoveryCodes(recovery_codes=codes)  # an attempt that was killed has made it count
         if factor is None or factor.confirmed:
             _none()
         step = totp.matching_step(self._secret(factor), wish.code, now=self.clock(), after=0)
         if step is None:
             _wrong()
-        codes = [_recovery_code() for _ in range(RECOVERY_CODES)]
-        if not await self.factors.confirm(caller.id, step=step, recovery=[_digest(code) for code in codes]):
+        if not await self.factors.confirm(caller.id, step=step, recovery=digests):
             _none()
         await self.limits.signed_in(caller.id)
         _log.info("second_factor.on", user=caller.id)
@@ -148,8 +151,11 @@ def _purpose(user: str) -> str:
     return f"totp:{user}"
 
 
-def _recovery_code() -> str:
-    letters = "".join(secrets.choice(_ALPHABET) for _ in range(RECOVERY_LENGTH))
+def _recovery_code(number: int) -> str:
+    rest, letters = int.from_bytes(creation.chosen(f"recovery code {number}", 32)), ""
+    for _ in range(RECOVERY_LENGTH):  # of 256 bits 118 are used: no letter is likelier than another
+        rest, place = divmod(rest, len(_ALPHABET))
+        letters += _ALPHABET[place]
     return "-".join(letters[start : start + 4] for start in range(0, RECOVERY_LENGTH, 4))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from adapters.secret_files import new_secret
+from api import creation
 from api.admin.access import Staff
 from api.clock import now
 from api.pagination import pack, unpack
@@ -42,7 +42,7 @@ class ServiceAccounts:
         """
         if wish.id in OWN or not is_principal(wish.id):
             raise Conflict("this id is taken", code="id_taken")
-        secret = new_secret()
+        secret = creation.secret("service secret")
         account = ServiceAccount(
             id=wish.id,
             name=wish.name,
@@ -51,10 +51,16 @@ class ServiceAccounts:
             created_at=now(),
             created_by=staff.id,
         )
-        if not await self.accounts.add(account):
+        made = account if await self.accounts.add(account) else await self._made_before(account)
+        if made is None:
             raise Conflict("this id is taken", code="id_taken")
-        _log.info("service_account.added", service=account.id, scopes=account.scopes, by=staff.id)
-        return _credentials(account, secret)
+        _log.info("service_account.added", service=made.id, scopes=made.scopes, by=staff.id)
+        return _credentials(made, secret)
+
+    async def _made_before(self, account: ServiceAccount) -> ServiceAccount | None:
+        """What an attempt that was killed has made: only that one had this secret."""
+        found = await self.accounts.get(account.id) if creation.resumed() else None
+        return found if found is not None and found.secret_hash == account.secret_hash else None
 
     async def page(self, *, cursor: str | None, limit: int) -> ServiceAccountPage:
         """Accounts by id.
@@ -73,7 +79,7 @@ class ServiceAccounts:
         Raises:
             NotFound: `unknown_service`.
         """
-        secret = new_secret()
+        secret = creation.secret("service secret")
         found = await self.accounts.get(account) if is_principal(account) else None
         if found is None or not await self.accounts.set_secret(account, _hash(secret)):
             raise _unknown()
