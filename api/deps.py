@@ -16,7 +16,9 @@ from adapters.sealing import Seal
 from adapters.stores import Stores
 from adapters.tokens import Jwks, TokenIssuer
 from api.auth.passwords import Passwords
+from api.events import SecurityEvents
 from api.limits import STANDING, Limits, Requests
+from api.refusals import CALLER
 from api.settings import Settings
 from chat.admin import Connections, Processes
 from chat.errors import Forbidden, RateLimited, Unauthenticated
@@ -47,6 +49,7 @@ class Parts:
     seal: Seal
     providers: Mapping[str, OidcProvider]
     passwords: Passwords
+    events: SecurityEvents
     limits: Limits
     requests: Requests
     invalidations: Invalidations
@@ -89,6 +92,7 @@ async def _caller(request: Request, parts: PartsDep, token: Annotated[str | None
 
 def _take(request: Request, parts: Parts, caller: Principal) -> None:
     """One request of what the caller may send."""
+    setattr(request.state, CALLER, caller.id)
     standing, wait = parts.requests.take(caller.id)
     setattr(request.state, STANDING, standing)
     if wait:

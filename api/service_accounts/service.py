@@ -51,6 +51,7 @@ class ServiceAccounts:
             created_at=now(),
             created_by=staff.id,
         )
+        await staff.trail.record("service_account.added", target=account.id, scopes=" ".join(account.scopes))
         made = account if await self.accounts.add(account) else await self._made_before(account)
         if made is None:
             raise Conflict("this id is taken", code="id_taken")
@@ -81,7 +82,10 @@ class ServiceAccounts:
         """
         secret = creation.secret("service secret")
         found = await self.accounts.get(account) if is_principal(account) else None
-        if found is None or not await self.accounts.set_secret(account, _hash(secret)):
+        if found is None:
+            raise _unknown()
+        await staff.trail.record("service_account.secret", target=account)
+        if not await self.accounts.set_secret(account, _hash(secret)):
             raise _unknown()
         _log.info("service_account.secret", service=account, by=staff.id)
         return _credentials(found, secret)
@@ -92,7 +96,10 @@ class ServiceAccounts:
         Raises:
             NotFound: `unknown_service`.
         """
-        if not is_principal(account) or not await self.accounts.remove(account):
+        if not is_principal(account) or await self.accounts.get(account) is None:
+            raise _unknown()
+        await staff.trail.record("service_account.removed", target=account)
+        if not await self.accounts.remove(account):
             raise _unknown()
         _log.info("service_account.removed", service=account, by=staff.id)
 
