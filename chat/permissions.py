@@ -163,6 +163,13 @@ def _member_may(action: Action, topic: Topic | None, member: Member | None) -> b
     return True
 
 
+def may_send(role: Role | None, type_: str) -> bool:
+    """Whether a present member in that role may send such an event: who only reads may hide messages from themselves, which nobody else sees.
+    (Over REST: to the broker a reader's publish is a publish, whatever is in it.)
+    """
+    return role in WRITERS or (role is not None and type_ == "hide")
+
+
 def may_manage_members(member: Member | None) -> bool:
     """Whether this member may add members, or remove members other than themselves."""
     return member is not None and member.left_at is None and member.role in MANAGERS

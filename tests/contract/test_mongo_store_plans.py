@@ -192,6 +192,7 @@ CALLS: dict[str, Callable[[Stores], Awaitable[object]]] = {
     "echoes": lambda s: s.messages.echoes("g-1", IDS[:20], "user1"),
     "opening": lambda s: s.openings.opening("g-1", members=10, first=40),
     "clear": lambda s: s.chats.clear("g-1", "user1", 3),
+    "cleared": lambda s: s.chats.cleared("user1", ["g-1", "g-2"]),
     "crowds": lambda s: s.chats.crowds("g-1", 5, 50),
     "push_pending": lambda s: s.messages.push_pending(older_than=AT + timedelta(1), limit=10),
     "push_claim": lambda s: s.messages.push_claim(IDS[0]),
