@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import IntEnum, StrEnum
 
-from chat.ids import is_device, is_service
+from chat.ids import is_device, is_direct_chat, is_service
 from chat.models import ChatKind, Circle, Member, Principal, PrincipalKind, Role, User
 from chat.topics import Kind, Topic
 
@@ -84,6 +84,8 @@ class Facts:
     member: Member | None = None
     shares_chat: bool = False
     owns_device: bool = False
+    blocked: bool = False
+    """For `SHARED_CHAT`: that user has blocked the principal. For typing in a direct chat: one of the two has blocked the other."""
 
 
 WRITERS = frozenset({Role.OWNER, Role.ADMIN, Role.MEMBER})
@@ -146,13 +148,19 @@ def allows(principal: Principal, action: Action, topic: Topic | None, facts: Fac
         case Need.NOTHING:
             return True
         case Need.MEMBERSHIP:
-            return _member_may(action, topic, facts.member)
+            hushed = facts.blocked and shows_typing(action, topic)
+            return not hushed and _member_may(action, topic, facts.member)
         case Need.SHARED_CHAT:
-            return facts.shares_chat
+            return facts.shares_chat and not facts.blocked
         case Need.OWNERSHIP:
             return facts.owns_device
         case _:
             return False
+
+
+def shows_typing(action: Action, topic: Topic | None) -> bool:
+    """Whether it is about showing the other of a direct chat that one types: not where one has blocked the other."""
+    return action is Action.PUBLISH and topic is not None and topic.kind is Kind.TYPING and is_direct_chat(topic.scope)
 
 
 def _member_may(action: Action, topic: Topic | None, member: Member | None) -> bool:
