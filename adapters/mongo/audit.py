@@ -98,9 +98,8 @@ class MongoAudit:
             records.append(seal(entry, behind))
             behind = Anchor(records[-1].seq, records[-1].hash)
         try:
-            await self._records.insert_many(
-                [_from_record(record) for record in records]
-            )  # in order: it ends at the first that fails
+            # In their order: it ends at the first that fails.
+            await self._records.insert_many([_from_record(record) for record in records])
         except BulkWriteError as error:
             if any(fault["code"] != _DUPLICATE for fault in error.details["writeErrors"]):
                 raise
