@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from chat import permissions
 from chat.models import Principal
+from chat.people_stores import BlockStore
 from chat.permissions import Action, Facts, Need
 from chat.ports import ChatStore, DeviceStore
 from chat.topics import Topic
 
 
 async def facts(
-    principal: Principal, action: Action, topic: Topic | None, *, chats: ChatStore, devices: DeviceStore
+    principal: Principal,
+    action: Action,
+    topic: Topic | None,
+    *,
+    chats: ChatStore,
+    devices: DeviceStore,
+    blocks: BlockStore,
 ) -> Facts:
     """What `permissions.needs` asks for, as it is now.
 
@@ -21,9 +28,20 @@ async def facts(
     if need is None or need is Need.NOTHING or topic is None:
         return Facts()
     if need is Need.MEMBERSHIP:
-        return Facts(member=await chats.member(topic.scope, principal.id))
+        member = await chats.member(topic.scope, principal.id)
+        hushed = permissions.shows_typing(action, topic) and await _apart(topic.scope, chats, blocks)
+        return Facts(member=member, blocked=hushed)
     if need is Need.SHARED_CHAT:
-        shares = topic.scope == principal.id or await chats.share_chat(principal.id, topic.scope)
-        return Facts(shares_chat=shares)
+        if topic.scope == principal.id:
+            return Facts(shares_chat=True)
+        if not await chats.share_chat(principal.id, topic.scope):
+            return Facts()
+        return Facts(shares_chat=True, blocked=bool(await blocks.among([(topic.scope, principal.id)])))
     device = await devices.get(topic.scope)
     return Facts(owns_device=device is not None and device.owner == principal.id)
+
+
+async def _apart(chat: str, chats: ChatStore, blocks: BlockStore) -> bool:
+    """Whether one of the two of a direct chat has blocked the other."""
+    pair = [member.user for member in await chats.members(chat)]
+    return bool(await blocks.among([(one, other) for one in pair for other in pair if one != other]))

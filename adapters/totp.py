@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from base64 import b32encode
 from hmac import compare_digest
 from urllib.parse import quote, urlencode
@@ -16,11 +15,6 @@ SECRET_BYTES = 20
 
 DRIFT = 1
 """Steps that a phone's clock may be off, each way (RFC 6238 §5.2)."""
-
-
-def new_secret() -> bytes:
-    """160 random bits (RFC 4226 §4)."""
-    return secrets.token_bytes(SECRET_BYTES)
 
 
 def code_at(secret: bytes, step: int) -> str:

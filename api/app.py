@@ -38,6 +38,7 @@ from api.contacts.endpoints import router as contacts
 from api.dead_letters.endpoints import router as dead_letters
 from api.deps import Parts
 from api.devices.endpoints import router as devices
+from api.events import SecurityEvents, keep_writing
 from api.health.endpoints import router as health
 from api.idempotency import Idempotency
 from api.invitations.endpoints import router as invitations
@@ -160,6 +161,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         stack.callback(parts.passwords.close)
         announcer = Announcer(parts.invalidations, parts.link, parts.stores.notices)
         await stack.enter_async_context(_background(keep_sweeping(announcer)))
+        await stack.enter_async_context(_background(keep_writing(parts.events)))
         yield parts
 
 
@@ -220,6 +222,7 @@ def assemble(
         passwords=Passwords(
             memory_kib=settings.argon2_memory_kib, passes=settings.argon2_passes, threads=settings.argon2_threads
         ),
+        events=SecurityEvents(stores.audit, stores.users, lambda: [key["kid"] for key in jwks.document()["keys"]]),
         limits=Limits(
             limiter,
             MemoryRateLimiter(),

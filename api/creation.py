@@ -7,6 +7,7 @@ given. Without a key every choice is a new one.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import secrets
@@ -14,6 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+
+from chat.ids import message_id_from_ingest, new_message_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +59,13 @@ def chosen(what: str, size: int) -> bytes:
     if seed is None:
         return secrets.token_bytes(size)
     return hmac.digest(seed.value, what.encode(), hashlib.sha256)[:size]
+
+
+def secret(what: str) -> str:
+    """A secret of 256 bits, base64url."""
+    return base64.urlsafe_b64encode(chosen(what, 32)).rstrip(b"=").decode()
+
+
+def uuid(what: str) -> str:
+    """An id of the shape of a message's."""
+    return new_message_id() if _seed.get() is None else message_id_from_ingest(chosen(what, 16).hex())

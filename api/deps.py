@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, cast
 
-import msgspec
 from fastapi import Depends, Request
 from fastapi.security import OAuth2PasswordBearer
 
@@ -18,12 +17,14 @@ from adapters.stores import Stores
 from adapters.tokens import Jwks, TokenIssuer
 from api.auth.passwords import Passwords
 from api.claims import Claim
+from api.events import SecurityEvents
 from api.limits import STANDING, Limits, Requests
+from api.refusals import CALLER
 from api.settings import Settings
 from chat.admin import Connections, Processes
 from chat.errors import Forbidden, RateLimited, Unauthenticated
 from chat.history import Recents
-from chat.models import Principal, PrincipalKind
+from chat.models import Principal
 from chat.permissions import Scope, scopes_of
 from chat.ports import Invalidations, Link
 
@@ -49,6 +50,7 @@ class Parts:
     seal: Seal
     providers: Mapping[str, OidcProvider]
     passwords: Passwords
+    events: SecurityEvents
     limits: Limits
     requests: Requests
     invalidations: Invalidations
@@ -61,6 +63,7 @@ class Parts:
 
 _SCOPES = {
     Scope.USER.value: "chat, as a person",
+    Scope.MODERATE.value: "to keep order, as moderators do",
     Scope.ADMIN.value: "administration",
     Scope.ADMIN_READ.value: "to look at administration",
     Scope.INTROSPECT.value: "to ask about tokens",
@@ -101,6 +104,7 @@ def _admitted(request: Request, parts: Parts, caller: Principal) -> Principal:
 
 def _take(request: Request, parts: Parts, caller: Principal) -> None:
     """One request of what the caller may send."""
+    setattr(request.state, CALLER, caller.id)
     standing, wait = parts.requests.take(caller.id)
     setattr(request.state, STANDING, standing)
     if wait:
@@ -114,27 +118,32 @@ ClaimDep = Annotated[Claim, Depends(_claim)]
 """The same for a route that finds out by itself whether the sign-in holds, with what it has to ask the database anyway."""
 
 
-def requires(*scopes: Scope) -> Callable[[Request, Parts, str | None], Awaitable[Principal]]:
-    """A dependency: whoever calls with one of these scopes, be it a user, a device or a service account; 403 for others.
-
-    A user's `admin` is asked of the store and not only of the token: who is no longer one is out at once.
-    """
-
-    async def holder(request: Request, parts: PartsDep, token: Annotated[str | None, Depends(_bearer)]) -> Principal:
-        if token is None:
-            raise Unauthenticated("this needs an access token: Authorization: Bearer …")
-        caller = await parts.authenticator.bearer(token)
-        _take(request, parts, caller)
-        if caller.kind is PrincipalKind.USER and caller.admin:
-            user = await parts.stores.users.get(caller.id)
-            caller = msgspec.structs.replace(caller, admin=user is not None and user.admin)
-        if scopes_of(caller).isdisjoint(scopes):
-            if caller.kind is PrincipalKind.USER and set(scopes) <= {Scope.ADMIN, Scope.ADMIN_READ}:
-                raise Forbidden("this is for administrators", code="admin_only")
-            raise Forbidden(f"this needs a token with the scope {' or '.join(scopes)}", code="insufficient_scope")
-        return caller
-
+async def _holder(request: Request, parts: PartsDep, token: Annotated[str | None, Depends(_bearer)]) -> Principal:
+    if token is None:
+        raise Unauthenticated("this needs an access token: Authorization: Bearer …")
+    holder = await parts.authenticator.bearer(token)
+    _take(request, parts, holder)
     return holder
+
+
+Holder = Annotated[Principal, Depends(_holder)]
+"""Whoever shows a valid token: a user, a device or a service account. What it opens is the route's question."""
+
+
+def requires(*scopes: Scope) -> Callable[[Principal], Awaitable[Principal]]:
+    """A dependency: whoever calls with one of these scopes; 403 for others. (`api.admin.access` asks for those of administration.)"""
+
+    async def admitted(holder: Holder) -> Principal:
+        if scopes_of(holder).isdisjoint(scopes):
+            raise insufficient_scope(*scopes)
+        return holder
+
+    return admitted
+
+
+def insufficient_scope(*scopes: Scope) -> Forbidden:
+    """The answer for a token that does not open what was asked for."""
+    return Forbidden(f"this needs a token with the scope {' or '.join(scopes)}", code="insufficient_scope")
 
 
 def address_of(request: Request) -> str:

@@ -30,6 +30,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
+from api.refusals import Refusals
 from chat.errors import Forbidden, PabalError, RateLimited, Unauthenticated, Unavailable
 
 MEDIA_TYPE = "application/problem+json"
@@ -134,6 +135,7 @@ def install(app: FastAPI, routers: Sequence[APIRouter]) -> None:
         routers: of the application: their routes tell which methods a path takes.
     """
     app.state.known_routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
+    app.state.refusals = Refusals()
     app.add_exception_handler(PabalError, _pabal)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
@@ -177,6 +179,8 @@ def _headers(error: PabalError) -> dict[str, str]:
 async def _pabal(request: Request, error: Exception) -> Response:
     if not isinstance(error, PabalError):  # the framework's signature is wider than its promise
         raise error
+    if error.status < HTTPStatus.INTERNAL_SERVER_ERROR:  # what is our own fault is told elsewhere
+        _tell(request, error.status, error.code)
     return of_error(request.scope, error)
 
 
@@ -184,7 +188,9 @@ async def _invalid(request: Request, error: Exception) -> Response:
     if not isinstance(error, RequestValidationError):
         raise error
     found = error.errors()
-    if any(entry["type"] == "json_invalid" for entry in found):
+    not_json = any(entry["type"] == "json_invalid" for entry in found)
+    _tell(request, 422, "not_json" if not_json else "invalid_request")
+    if not_json:
         return problem(request.scope, status=422, code="not_json", detail="the body is not JSON")
     # The values themselves are not repeated: a password may be among them.
     errors = [
@@ -200,9 +206,15 @@ async def _http(request: Request, error: Exception) -> Response:
         raise error
     code, detail = _HTTP.get(error.status_code, (f"http_{error.status_code}", HTTPStatus(error.status_code).phrase))
     headers = dict(error.headers or {})
+    _tell(request, error.status_code, code)
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         headers["Allow"] = _allowed(request)
     return problem(request.scope, status=error.status_code, code=code, detail=detail, headers=headers)
+
+
+def _tell(request: Request, status: int, code: str) -> None:
+    refusals: Refusals = request.app.state.refusals
+    refusals.tell(request.scope, status=status, code=code)
 
 
 def _allowed(request: Request) -> str:

@@ -9,7 +9,7 @@ import structlog
 from fastapi import Depends, Request
 
 from api.clock import now
-from api.deps import Caller, PartsDep, address_of
+from api.deps import Caller, Holder, PartsDep, address_of
 from chat.audit import AuditEntry
 from chat.errors import PabalError
 from chat.ports import Audit
@@ -74,6 +74,13 @@ def trail_of(parts: PartsDep, request: Request, by: str) -> Trail:
 async def _trail(parts: PartsDep, request: Request, caller: Caller) -> Trail:
     return trail_of(parts, request, caller.id)
 
+
+async def _holder_trail(parts: PartsDep, request: Request, holder: Holder) -> Trail:
+    return trail_of(parts, request, holder.id)
+
+
+HolderTrail = Annotated[Trail, Depends(_holder_trail)]
+"""The audit log, in the name of whoever shows a token."""
 
 CallerTrail = Annotated[Trail, Depends(_trail)]
 """The audit log, in the name of the signed-in user."""

@@ -29,9 +29,11 @@ class Admission:
         Raises:
             Unavailable: the store does not answer.
         """
-        pairs = {(draft.arrival.chat, draft.arrival.sender) for draft in drafts}
-        rosters = await self._members.rosters({chat for chat, _ in pairs})
-        doubtful = {chat for chat, sender in pairs if chat not in rosters or not rosters[chat].may_write(sender)}
+        sends = {(draft.arrival.chat, draft.arrival.sender, draft.send.type) for draft in drafts}
+        rosters = await self._members.rosters({chat for chat, _, _ in sends})
+        doubtful = {
+            chat for chat, sender, type_ in sends if chat not in rosters or not rosters[chat].may_send(sender, type_)
+        }
         if doubtful:
             rosters |= await self._members.reload(doubtful)
         return rosters
@@ -40,7 +42,8 @@ class Admission:
 def may_always(chat: str, sender: str, rosters: dict[str, Roster]) -> bool:
     """Whether nothing that this sender sends to the chat is refused here, whatever it is (see `refusal`)."""
     roster = rosters.get(chat)
-    return roster is not None and not roster.blocked and roster.may_write(sender)
+    # Who may send messages may send everything (`chat.permissions.may_send`).
+    return roster is not None and not roster.blocked and roster.may_send(sender, "message")
 
 
 def refusal(draft: Draft, rosters: dict[str, Roster]) -> PabalError | None:
@@ -50,7 +53,7 @@ def refusal(draft: Draft, rosters: dict[str, Roster]) -> PabalError | None:
         return NotFound("there is no such chat", code="unknown_chat")
     if is_service(draft.arrival.sender):
         return None  # of one of our services: the broker lets nobody else speak for them
-    if not roster.may_write(draft.arrival.sender):
+    if not roster.may_send(draft.arrival.sender, draft.send.type):
         return Forbidden("only present members with the right to write may send to a chat", code="not_a_writer")
     if roster.blocked and not may_send_blocked(draft.send.type):
         # One answer for both, so that nobody is told who has blocked whom. A cached yes is final: no look-up per refused message.

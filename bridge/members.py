@@ -13,7 +13,7 @@ from chat.envelopes import Invalidation
 from chat.ids import is_device, is_direct_chat
 from chat.models import Member, Role
 from chat.people_stores import BlockStore
-from chat.permissions import WRITERS
+from chat.permissions import WRITERS, may_send
 from chat.ports import ChatStore, Invalidations
 from chat.watermarks import Watermark
 
@@ -55,9 +55,9 @@ class Roster:
     def __contains__(self, user: str) -> bool:
         return user in self._members
 
-    def may_write(self, user: str) -> bool:
-        """Whether `user` is present in a role that writes."""
-        return user in self._writers
+    def may_send(self, user: str, type_: str) -> bool:
+        """Whether `user` is present in a role that sends such events."""
+        return user in self._writers or may_send(self.role(user), type_)
 
     def role(self, user: str) -> Role | None:
         """The role of a present member; None for others."""

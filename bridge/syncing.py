@@ -115,11 +115,14 @@ class Syncing:
         """
         cursors = request.cursors
         present = {chat for chat, _ in await self._chats.memberships_among([(chat, user) for chat in cursors])}
-        heads = await self._messages.heads([chat for chat in cursors if chat in present])
+        chats = [chat for chat in cursors if chat in present]
+        heads, cleared = await asyncio.gather(self._messages.heads(chats), self._chats.cleared(user, chats))
         sent: deque[Awaitable[Published]] = deque()
         for chat, cursor in cursors.items():
             head = heads.get(chat, Head())
-            answer = await self._one(user, chat, cursor, head, request, member=chat in present)
+            answer = await self._one(chat, cursor, head, request, member=chat in present)
+            if isinstance(answer, SyncPage):
+                answer.events = [views.caught_up(event, user, cleared.get(chat, 0)) for event in answer.events]
             sent.append(self._link.publish(topics.inbox(user), encode(answer)))
             if len(sent) >= PAGES_ON_THE_WAY:
                 _taken(await sent.popleft())
@@ -127,16 +130,15 @@ class Syncing:
         for answer_taken in sent:
             _taken(await answer_taken)
 
-    async def _one(
-        self, user: str, chat: str, cursor: int, head: Head, request: SyncRequest, *, member: bool
-    ) -> SyncPage | Reset:
+    async def _one(self, chat: str, cursor: int, head: Head, request: SyncRequest, *, member: bool) -> SyncPage | Reset:
+        """As it is stored, for nobody yet."""
         reason = sync.reset_reason(cursor, head, member=member)
         if reason is not None:
             self._metrics.sync_resets.labels(reason).inc()
             return Reset(chat=chat, reason=reason, req=request.req)
         events: list[Event] = []
         if cursor < head.seq:
-            events = [views.seen_by(event, user) for event in await self._after(chat, cursor, request.limit)]
+            events = await self._after(chat, cursor, request.limit)
         # A page that was cut is as long as its own limit: so it says that more is waiting.
         limit = min(request.limit, len(events)) if events else request.limit
         answer = sync.page(chat, cursor, events, head, limit=limit, req=request.req)

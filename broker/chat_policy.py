@@ -13,6 +13,7 @@ from chat.envelopes import Reject, encode
 from chat.errors import Forbidden, Unauthenticated, Unavailable
 from chat.ids import is_device, is_service, owns_client_id
 from chat.models import Principal, PrincipalKind
+from chat.people_stores import BlockStore
 from chat.permissions import Need
 from chat.ports import Authenticator, ChatStore, DeviceStore, GrantStore
 from chat.topics import Kind, Topic
@@ -33,12 +34,18 @@ class ChatPolicy:
     """The policy of a Pabal broker."""
 
     def __init__(
-        self, authenticator: Authenticator, chats: ChatStore, devices: DeviceStore, grants: GrantStore
+        self,
+        authenticator: Authenticator,
+        chats: ChatStore,
+        devices: DeviceStore,
+        grants: GrantStore,
+        blocks: BlockStore,
     ) -> None:
         self._authenticator = authenticator
         self._chats = chats
         self._devices = devices
         self._grants = grants
+        self._blocks = blocks
         self._scopes: dict[str, str] = {}
 
     async def login(self, login: Login) -> Identity:
@@ -95,7 +102,9 @@ class ChatPolicy:
         principal = _principal(identity)
         if self._by_pair(identity, action, topic) and topic is not None:
             return (topic.scope, identity.id) in present
-        found = await facts(principal, _ACTIONS[action], topic, chats=self._chats, devices=self._devices)
+        found = await facts(
+            principal, _ACTIONS[action], topic, chats=self._chats, devices=self._devices, blocks=self._blocks
+        )
         return permissions.allows(principal, _ACTIONS[action], topic, found)
 
     def scope(self, topic: str) -> str:

@@ -42,5 +42,5 @@ async def open_services(stack: AsyncExitStack, settings: BrokerSettings) -> Chat
         devices=stores.devices,
         services=ServiceSecrets(settings.services_dir),
     )
-    policy = ChatPolicy(authenticator, stores.chats, stores.devices, stores.grants)
+    policy = ChatPolicy(authenticator, stores.chats, stores.devices, stores.grants, stores.blocks)
     return ChatServices(policy, ValkeyPresence(valkey), ValkeyInvalidations(valkey))

@@ -25,6 +25,8 @@ def apply(broker: Broker, message: Invalidation) -> None:
     elif message.kind == "principal" and message.user is not None:
         broker.disconnect(principal=message.user, reason=Reason.NOT_AUTHORIZED)
         broker.forget(message.user, "")
+    elif message.kind == "relation" and message.user is not None:
+        broker.forget(message.user, "")
 
 
 async def listen(broker: Broker, invalidations: Invalidations) -> None:

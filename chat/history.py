@@ -67,6 +67,10 @@ class AudienceStore(Protocol):
         """Note that a present member does not want to see what is stored up to `seq`; it only rises."""
         ...
 
+    async def cleared(self, user: str, chats: Sequence[str]) -> dict[str, int]:
+        """Up to where a user has cleared each of these chats for themselves; only those of which they have cleared something."""
+        ...
+
     async def crowds(self, chat: str, first: int, last: int) -> list[Crowd]:
         """Where the present people of a large chat are, as far as the events from `first` to `last` are concerned; devices do not count."""
         ...

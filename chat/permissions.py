@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import IntEnum, StrEnum
 
-from chat.ids import is_device, is_service
+from chat.ids import is_device, is_direct_chat, is_service
 from chat.models import ChatKind, Circle, Member, Principal, PrincipalKind, Role, User
 from chat.topics import Kind, Topic
 
@@ -25,7 +25,7 @@ class Scope(StrEnum):
     ADMIN = "admin"
     """All of administration."""
     ADMIN_READ = "admin:read"
-    """To look at what administrators see, and change nothing."""
+    """To look at what administrators see, and change nothing but what is noted of looking."""
     INTROSPECT = "introspect"
     """To ask whether a token is valid, and whose it is."""
     DEVICE = "device"
@@ -35,7 +35,7 @@ class Scope(StrEnum):
 IMPLIED: dict[Scope, frozenset[Scope]] = {Scope.ADMIN: frozenset({Scope.MODERATE, Scope.ADMIN_READ})}
 """What a scope brings along."""
 
-SERVICE_SCOPES = frozenset({Scope.INTROSPECT, Scope.ADMIN_READ, Scope.ADMIN})
+SERVICE_SCOPES = frozenset({Scope.INTROSPECT, Scope.ADMIN_READ, Scope.MODERATE, Scope.ADMIN})
 """What an administrator may give to a service account. Never `user`: it is nobody, and in no chat."""
 
 
@@ -84,6 +84,8 @@ class Facts:
     member: Member | None = None
     shares_chat: bool = False
     owns_device: bool = False
+    blocked: bool = False
+    """For `SHARED_CHAT`: that user has blocked the principal. For typing in a direct chat: one of the two has blocked the other."""
 
 
 WRITERS = frozenset({Role.OWNER, Role.ADMIN, Role.MEMBER})
@@ -146,13 +148,19 @@ def allows(principal: Principal, action: Action, topic: Topic | None, facts: Fac
         case Need.NOTHING:
             return True
         case Need.MEMBERSHIP:
-            return _member_may(action, topic, facts.member)
+            hushed = facts.blocked and shows_typing(action, topic)
+            return not hushed and _member_may(action, topic, facts.member)
         case Need.SHARED_CHAT:
-            return facts.shares_chat
+            return facts.shares_chat and not facts.blocked
         case Need.OWNERSHIP:
             return facts.owns_device
         case _:
             return False
+
+
+def shows_typing(action: Action, topic: Topic | None) -> bool:
+    """Whether it is about showing the other of a direct chat that one types: not where one has blocked the other."""
+    return action is Action.PUBLISH and topic is not None and topic.kind is Kind.TYPING and is_direct_chat(topic.scope)
 
 
 def _member_may(action: Action, topic: Topic | None, member: Member | None) -> bool:
@@ -161,6 +169,13 @@ def _member_may(action: Action, topic: Topic | None, member: Member | None) -> b
     if action is Action.PUBLISH and topic.kind in (Kind.SEND, Kind.TYPING):
         return member.role in WRITERS
     return True
+
+
+def may_send(role: Role | None, type_: str) -> bool:
+    """Whether a present member in that role may send such an event: who only reads may hide messages from themselves, which nobody else sees.
+    (Over REST: to the broker a reader's publish is a publish, whatever is in it.)
+    """
+    return role in WRITERS or (role is not None and type_ == "hide")
 
 
 def may_manage_members(member: Member | None) -> bool:
@@ -277,6 +292,16 @@ class Rank(IntEnum):
 def rank(*, admin: bool, moderator: bool) -> Rank:
     """The higher of what somebody is."""
     return Rank.ADMIN if admin else Rank.MODERATOR if moderator else Rank.USER
+
+
+def rank_of(scopes: frozenset[Scope]) -> Rank:
+    """What a program is in administration, by the scopes of its token."""
+    return rank(admin=Scope.ADMIN in scopes, moderator=Scope.MODERATE in scopes)
+
+
+def may_look(scopes: frozenset[Scope]) -> bool:
+    """Whether a program may see what administrators see, whatever its rank."""
+    return Scope.ADMIN_READ in scopes
 
 
 def may_sanction(actor: Rank, target: Rank, *, oneself: bool) -> bool:

@@ -421,6 +421,10 @@ class Audit(Protocol):
         """Put an entry at the end of the chain, with write concern majority. Call it before the change that it tells of."""
         ...
 
+    async def record_all(self, entries: Sequence[AuditEntry]) -> list[AuditRecord]:
+        """The same for several, in their order: for what has happened already, and may come many at once. Records of others may stand between."""
+        ...
+
     async def search(self, search: AuditSearch, *, before: int | None = None, limit: int = 50) -> list[AuditRecord]:
         """Records that are wanted, newest first, with a smaller `seq` than `before`."""
         ...

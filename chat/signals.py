@@ -35,10 +35,11 @@ class Invalidation(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=Tru
     """On Valkey: a decision that somebody may have cached is no longer true.
 
     Attributes:
-        kind: `member` (chat, user: membership or role changed), `grant` (sid: a sign-in ended), `principal` (user: banned, deleted or a device's secret changed).
+        kind: `member` (chat, user: membership or role changed), `grant` (sid: a sign-in ended), `principal` (user: banned, deleted or a device's secret changed),
+            `relation` (user: somebody has blocked or unblocked them, so what they may see of people has changed).
     """
 
-    kind: Literal["member", "grant", "principal"]
+    kind: Literal["member", "grant", "principal", "relation"]
     chat: str | None = None
     user: str | None = None
     sid: str | None = None

@@ -38,6 +38,17 @@ def seen_by(event: Event, user: str) -> Event:
     return without_words(event)
 
 
+def caught_up(event: Event, user: str, cleared: int) -> Event:
+    """What `user` sees of an event when they catch up.
+
+    Args:
+        cleared: up to where they have cleared the chat for themselves: of those events they see that they are there, so that no `seq` is
+            missing, and no body.
+    """
+    seen = seen_by(event, user)
+    return without_words(seen) if event.seq <= cleared and seen.type != "void" else seen
+
+
 def without_words(event: Event) -> Event:
     """An event that its reader has hidden, or cleared: that it is there."""
     return replace(event, only=None, hidden_by=[], body=None, forwarded=None, mentions=[], hidden=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from chat.audit import Anchor, AuditEntry, AuditRecord, AuditSearch, seal
 
 
@@ -16,6 +18,10 @@ class MemoryAudit:
         record = seal(entry, await self.head())
         self._records.append(record)
         return record
+
+    async def record_all(self, entries: Sequence[AuditEntry]) -> list[AuditRecord]:
+        """See `Audit.record_all`."""
+        return [await self.record(entry) for entry in entries]
 
     async def search(self, search: AuditSearch, *, before: int | None = None, limit: int = 50) -> list[AuditRecord]:
         """See `Audit.search`."""

@@ -181,6 +181,11 @@ class MemoryChats:
         if member is not None:
             member.cleared_seq = max(member.cleared_seq, seq)
 
+    async def cleared(self, user: str, chats: Sequence[str]) -> dict[str, int]:
+        """See `AudienceStore.cleared`."""
+        rows = [self._members.get((chat, user)) for chat in chats]
+        return {row.chat: row.cleared_seq for row in rows if row is not None and row.cleared_seq}
+
     async def crowds(self, chat: str, first: int, last: int) -> list[Crowd]:
         """See `AudienceStore.crowds`."""
         floor = max(0, first - 1)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
-from adapters.mongo.client import Collection, translate
+from adapters.mongo.client import Collection, fetch, translate
 from chat.history import Crowd
 from chat.ids import DEVICE_PREFIX
+
+_PER_QUERY = 500
 
 _A_DEVICE = re.compile(f"^{re.escape(DEVICE_PREFIX)}")
 
@@ -21,6 +24,17 @@ class MongoAudience:
     async def clear(self, chat: str, user: str, seq: int) -> None:
         """See `AudienceStore.clear`."""
         await self.__members.update_one({"_id": f"{chat}/{user}", "left_at": None}, {"$max": {"cleared_seq": seq}})
+
+    @translate
+    async def cleared(self, user: str, chats: Sequence[str]) -> dict[str, int]:
+        """See `AudienceStore.cleared`."""
+        found: dict[str, int] = {}
+        for start in range(0, len(chats), _PER_QUERY):
+            ids = [f"{chat}/{user}" for chat in chats[start : start + _PER_QUERY]]
+            query = {"_id": {"$in": ids}, "cleared_seq": {"$gt": 0}}
+            rows = await fetch(self.__members, query, {"_id": 0, "chat_id": 1, "cleared_seq": 1})
+            found.update((row["chat_id"], int(row["cleared_seq"])) for row in rows)
+        return found
 
     @translate
     async def crowds(self, chat: str, first: int, last: int) -> list[Crowd]:

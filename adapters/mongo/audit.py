@@ -22,11 +22,12 @@ cut off. It follows the record, so a crash leaves it behind (which says nothing)
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from bson.int64 import Int64
 from pymongo import ASCENDING, DESCENDING, IndexModel
-from pymongo.errors import DuplicateKeyError
+from pymongo.errors import BulkWriteError
 
 from adapters.backoff import Backoff
 from adapters.mongo.client import Database, Document, fetch, translate
@@ -45,6 +46,11 @@ INDEXES = [
 _TRIES = 60
 """Of one record against other processes that write at the same moment; each try that fails is somebody else's success."""
 
+_TOGETHER = 500
+"""Records of one write."""
+
+_DUPLICATE = 11000
+
 _PAUSE = 0.004
 """Seconds: about a majority write, until which another's record can't be read."""
 
@@ -60,25 +66,45 @@ class MongoAudit:
         self._turn = asyncio.Lock()
         """One after the other within this process: they would only take each other's places."""
 
-    @translate
     async def record(self, entry: AuditEntry) -> AuditRecord:
         """See `Audit.record`."""
-        async with self._turn:
-            record = await self._append(entry)
-            await self._head.update_one({"_id": _HEAD_ID}, [_raised(record)], upsert=True)
+        (record,) = await self.record_all([entry])
         return record
 
-    async def _append(self, entry: AuditEntry) -> AuditRecord:
-        backoff = Backoff(first=_PAUSE, most=20 * _PAUSE)
-        for _ in range(_TRIES):
-            record = seal(entry, await self._end())
-            try:
-                await self._records.insert_one(_from_record(record))
-            except DuplicateKeyError:
-                await asyncio.sleep(backoff.next())
-                continue
-            return record
-        raise Unavailable("the audit log is written by too many at once")
+    @translate
+    async def record_all(self, entries: Sequence[AuditEntry]) -> list[AuditRecord]:
+        """See `Audit.record_all`."""
+        written: list[AuditRecord] = []
+        async with self._turn:
+            backoff = Backoff(first=_PAUSE, most=20 * _PAUSE)
+            for _ in range(_TRIES + len(entries) // _TOGETHER):
+                left = entries[len(written) :][:_TOGETHER]
+                if not left:
+                    break
+                stored = await self._append(left)
+                written += stored
+                if len(stored) < len(left):
+                    await asyncio.sleep(backoff.next())
+            if written:
+                await self._head.update_one({"_id": _HEAD_ID}, [_raised(written[-1])], upsert=True)
+        if len(written) < len(entries):
+            raise Unavailable("the audit log is written by too many at once")
+        return written
+
+    async def _append(self, entries: Sequence[AuditEntry]) -> list[AuditRecord]:
+        """Those that found their places: fewer than all when somebody else took one."""
+        behind, records = await self._end(), list[AuditRecord]()
+        for entry in entries:
+            records.append(seal(entry, behind))
+            behind = Anchor(records[-1].seq, records[-1].hash)
+        try:
+            # In their order: it ends at the first that fails.
+            await self._records.insert_many([_from_record(record) for record in records])
+        except BulkWriteError as error:
+            if any(fault["code"] != _DUPLICATE for fault in error.details["writeErrors"]):
+                raise
+            return records[: error.details["nInserted"]]
+        return records
 
     async def _end(self) -> Anchor:
         """Where the chain goes on. The note is read first, so it is ahead of the records only when their end was cut off: then the next

@@ -1,7 +1,10 @@
-"""Who may administer. Everybody else gets one answer, whatever they ask for and whether it is there or not."""
+"""Who may administer: users by their rank, programs by the scopes of their tokens. Everybody else gets one answer, whatever they ask for
+and whether it is there or not.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated
@@ -10,11 +13,12 @@ from fastapi import Depends, Request
 from pydantic import AfterValidator, Field
 
 from api import values
-from api.deps import Caller, PartsDep
+from api.deps import Holder, Parts, PartsDep, insufficient_scope
 from api.trail import Trail, trail_of
 from chat import permissions
 from chat.errors import Forbidden
-from chat.permissions import Rank
+from chat.models import Principal, PrincipalKind
+from chat.permissions import Rank, Scope, scopes_of
 
 Reason = Annotated[
     str,
@@ -53,7 +57,7 @@ Text = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class Staff:
-    """A moderator or administrator, and the trail that they leave."""
+    """Who administers, a user or a program, and the trail that they leave."""
 
     id: str
     rank: Rank
@@ -61,30 +65,49 @@ class Staff:
 
 
 def admin_only() -> Forbidden:
-    """The one answer for those who may not."""
+    """The one answer for users who may not."""
     return Forbidden("this is for administrators", code="admin_only")
 
 
-async def _moderator(parts: PartsDep, caller: Caller, request: Request) -> Staff:
-    """Asked of the store and not only of the token: who is no longer one is out at once."""
-    account = await parts.stores.admin.account(caller.id)
-    if account is None:
-        raise admin_only()
-    rank = permissions.rank(admin=account.admin and caller.admin, moderator=account.moderator)
-    if rank < Rank.MODERATOR:
-        raise admin_only()
-    return Staff(caller.id, rank, trail_of(parts, request, caller.id))
+def _staff(least: Rank, *, looks: bool = False) -> Callable[[PartsDep, Holder, Request], Awaitable[Staff]]:
+    """A dependency: staff of that rank at least.
 
+    Args:
+        looks: the route changes nothing, so `admin:read` opens it as well.
+    """
+    wanted = [Scope.ADMIN if least is Rank.ADMIN else Scope.MODERATE, *([Scope.ADMIN_READ] if looks else [])]
 
-Moderator = Annotated[Staff, Depends(_moderator)]
-"""A moderator or administrator; 403 for everybody else."""
+    async def staff(parts: PartsDep, holder: Holder, request: Request) -> Staff:
+        scopes = scopes_of(holder)
+        if holder.kind is PrincipalKind.USER:
+            rank = await _rank(parts, holder)
+            if rank < least:
+                raise admin_only()
+        else:
+            rank = permissions.rank_of(scopes)
+            if rank < least and not (looks and permissions.may_look(scopes)):
+                raise insufficient_scope(*wanted)
+        return Staff(holder.id, rank, trail_of(parts, request, holder.id))
 
-
-async def _administrator(staff: Moderator) -> Staff:
-    if staff.rank is not Rank.ADMIN:
-        raise admin_only()
     return staff
 
 
-Administrator = Annotated[Staff, Depends(_administrator)]
-"""An administrator; 403 for everybody else, moderators included."""
+async def _rank(parts: Parts, user: Principal) -> Rank:
+    """Asked of the store and not only of the token: who is no longer one is out at once."""
+    account = await parts.stores.admin.account(user.id)
+    if account is None:
+        return Rank.USER
+    return permissions.rank(admin=account.admin and user.admin, moderator=account.moderator)
+
+
+Moderator = Annotated[Staff, Depends(_staff(Rank.MODERATOR))]
+"""A moderator or administrator, or a program with `moderate`; 403 for everybody else."""
+
+Administrator = Annotated[Staff, Depends(_staff(Rank.ADMIN))]
+"""An administrator, or a program with `admin`; 403 for everybody else, moderators included."""
+
+ModeratorLooks = Annotated[Staff, Depends(_staff(Rank.MODERATOR, looks=True))]
+"""As `Moderator`, and programs with `admin:read`: for routes that change nothing."""
+
+AdministratorLooks = Annotated[Staff, Depends(_staff(Rank.ADMIN, looks=True))]
+"""As `Administrator`, and programs with `admin:read`: for routes that change nothing."""

@@ -15,6 +15,7 @@ import structlog
 from adapters.authenticator import PolicyAuthenticator
 from adapters.tokens import TokenIssuer, TokenVerifier, credential_id
 from api.auth.schemas import Introspection, Tokens
+from api.events import SecurityEvents
 from api.limits import Limits
 from chat.errors import BadInput, Unauthenticated
 from chat.ids import is_device, is_principal, is_service
@@ -36,6 +37,7 @@ class ClientService:
     verifier: TokenVerifier
     authenticator: PolicyAuthenticator
     limits: Limits
+    events: SecurityEvents
 
     async def sign_in(self, client: tuple[str, str] | None, scope: str | None, *, address: str) -> Tokens:
         """An access token for a client's id and secret. There is no refresh token: the secret does as well.
@@ -51,11 +53,14 @@ class ClientService:
         offered = hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
         if not hmac.compare_digest(stored or _NOBODY, offered) or stored is None:
             _log.info("client.refused", address=address)
+            self.events.refused("auth.client_refused", address=address, cause="secret", target=id_ if stored else "")
             _refuse()
         wanted = scopes if scope is None else scope.split()
         if not wanted or not set(wanted) <= set(scopes):
             raise BadInput("the client does not have this scope", code="invalid_scope")
         granted = " ".join(sorted(wanted))
+        if is_service(id_):  # devices come too often: every quarter of an hour each
+            self.events.happened("auth.client_signed_in", by=id_, address=address, scope=granted)
         access = self.issuer.issue(id_, sid=credential_id(stored), scope=granted)
         return Tokens(
             access_token=access.value,

@@ -17,6 +17,7 @@ from api.second_factor.endpoints import Factors
 from api.second_factor.schemas import MAX_CODE
 from api.sessions.endpoints import Sessions
 from api.sessions.service import Origin
+from api.trail import CallerTrail
 from chat.errors import BadInput
 from chat.models import Principal
 from chat.permissions import Scope
@@ -35,6 +36,7 @@ async def _service(parts: PartsDep, sessions: Sessions, factors: Factors) -> Aut
         verifier=TokenVerifier(parts.jwks),
         passwords=parts.passwords,
         limits=parts.limits,
+        events=parts.events,
     )
 
 
@@ -51,6 +53,7 @@ async def _clients(parts: PartsDep) -> ClientService:
         verifier=TokenVerifier(parts.jwks),
         authenticator=parts.authenticator,
         limits=parts.limits,
+        events=parts.events,
     )
 
 
@@ -153,9 +156,9 @@ async def introspect(
     summary="Change my password",
     responses=problems(401, 403, 413),
 )
-async def change_password(wish: PasswordChange, caller: Caller, service: Service, address: Address) -> Response:
+async def change_password(wish: PasswordChange, caller: Caller, service: Service, trail: CallerTrail) -> Response:
     """Every other sign-in ends. Codes: `wrong_password`, `weak_password`, `rate_limited`."""
-    await service.change_password(wish, caller=caller, address=address)
+    await service.change_password(wish, caller=caller, trail=trail)
     return Response(status_code=204)
 
 

@@ -6,6 +6,7 @@ which is how it is hashed.
 
 from __future__ import annotations
 
+import gzip
 import unicodedata
 from functools import cache
 from pathlib import Path
@@ -19,6 +20,7 @@ MAX_DECORATION = 4
 """So many characters round a common word are decoration: `password2024` is guessed as soon as `password`."""
 
 _COMMON = Path(__file__).with_name("common_passwords.txt")
+_LEAKED = Path(__file__).with_name("leaked_passwords.txt.gz")
 _LEET = str.maketrans("@4310$57!", "aaeiosstl")
 _RUNS = (
     "0123456789",
@@ -62,9 +64,15 @@ def check_password(password: str, *names: str) -> None:
 
 @cache
 def common() -> frozenset[str]:
-    """Passwords and words that guessers begin with, one a line in the file beside this one."""
+    """Passwords and words that guessers begin with: our own list, and what many have chosen elsewhere (`leaked_passwords.LICENSE.txt`)."""
     lines = (line.strip() for line in _COMMON.read_text("utf-8").splitlines())
-    return frozenset(line for line in lines if line and not line.startswith("#"))
+    return frozenset(line for line in lines if line and not line.startswith("#")) | leaked()
+
+
+@cache
+def leaked() -> frozenset[str]:
+    """The most used passwords of leaks that are long enough for ours, in lower case: some 11,600, one a line in the file beside this one."""
+    return frozenset(gzip.decompress(_LEAKED.read_bytes()).decode().split())
 
 
 def _core(text: str) -> str:

@@ -35,13 +35,16 @@ class Passwords:
         self._under_way = 0
         self._nobody = self._hasher.hash("the password of nobody")
 
-    async def hash(self, password: str) -> str:
+    async def hash(self, password: str, *, salt: bytes | None = None) -> str:
         """The hash to store, in the PHC string format.
+
+        Args:
+            salt: 16 random bytes; chosen here when omitted.
 
         Raises:
             RateLimited: too many passwords at once.
         """
-        return await self._run(lambda: self._hasher.hash(normal(password)))
+        return await self._run(lambda: self._hasher.hash(normal(password), salt=salt))
 
     async def matches(self, stored: str | None, password: str) -> bool:
         """Whether `password` is the one behind `stored`; takes as long when nothing is stored (None or empty), and says no.

@@ -8,14 +8,17 @@ from typing import NoReturn
 import structlog
 
 from adapters.tokens import TokenVerifier
+from api import creation
 from api.auth.password_rules import MAX_LENGTH, check_password
 from api.auth.passwords import Passwords
 from api.auth.schemas import Account, PasswordChange, Registration, Tokens
 from api.clock import now
+from api.events import SecurityEvents
 from api.limits import Limits
 from api.second_factor.service import SecondFactors
 from api.sessions.service import Origin, SessionService
-from chat.errors import Conflict, Forbidden, Unauthenticated
+from api.trail import Trail
+from chat.errors import Conflict, Forbidden, RateLimited, Unauthenticated
 from chat.ids import check_handle
 from chat.models import Principal, User
 from chat.ports import UserStore
@@ -33,6 +36,7 @@ class AuthService:
     verifier: TokenVerifier
     passwords: Passwords
     limits: Limits
+    events: SecurityEvents
 
     async def register(self, wish: Registration, *, address: str) -> Account:
         """Make a user.
@@ -46,18 +50,25 @@ class AuthService:
         check_handle(wish.handle)
         check_password(wish.password, wish.handle, wish.display_name)
         await self.limits.from_address("register", address)
-        if await self.users.get(wish.handle) is not None:
+        if await self.users.get(wish.handle) is not None and not creation.resumed():
             _taken()  # before the work of a hash; `add` decides
         user = User(
             id=wish.handle,
             display_name=wish.display_name,
-            password_hash=await self.passwords.hash(wish.password),
+            password_hash=await self.passwords.hash(wish.password, salt=creation.chosen("salt", 16)),
             created_at=now(),
         )
-        if not await self.users.add(user):
+        made = user if await self.users.add(user) else await self._made_before(user)
+        if made is None:
             _taken()
-        _log.info("user.registered", user=user.id)
-        return account(user)
+        _log.info("user.registered", user=made.id)
+        self.events.happened("user.registered", by=made.id, address=address)
+        return account(made)
+
+    async def _made_before(self, user: User) -> User | None:
+        """What an attempt that was killed has made: only that one had this salt."""
+        found = await self.users.get(user.id) if creation.resumed() else None
+        return found if found is not None and found.password_hash == user.password_hash else None
 
     async def sign_in(self, username: str, password: str, *, otp: str | None = None, origin: Origin) -> Tokens:
         """Tokens for a username and password, and a code for whom has a second factor.
@@ -69,11 +80,13 @@ class AuthService:
             Forbidden: `mfa_required`: the password is right, and a code is needed as well.
             RateLimited: too many tries for this handle or from this address.
         """
-        await self.limits.sign_in(username, origin.address)
+        await self._counted(username, origin.address)
         user = await self.users.get(username) if _plausible(username) else None
         right = await self.passwords.matches(user.password_hash if user else None, password[: MAX_LENGTH + 1])
         if user is None or user.disabled or not right or not await self.factors.passes(user, otp):
             _log.info("sign_in.refused", address=origin.address)
+            cause = "code" if right else "password"
+            self._refused(origin.address, "disabled" if user is not None and user.disabled else cause, username)
             raise Unauthenticated("the handle, the password or the code is wrong", code="invalid_grant")
         await self.limits.signed_in(username)
         if self.passwords.outdated(user.password_hash):
@@ -81,7 +94,7 @@ class AuthService:
             await self.users.set_password(user.id, was=user.password_hash, now=fresh)
         return await self.sessions.open(user, via="password", origin=origin)
 
-    async def change_password(self, wish: PasswordChange, *, caller: Principal, address: str) -> None:
+    async def change_password(self, wish: PasswordChange, *, caller: Principal, trail: Trail) -> None:
         """Another password; every other sign-in ends, because whoever knew the old one may have made it.
 
         Raises:
@@ -89,17 +102,31 @@ class AuthService:
             BadInput: `weak_password`.
             RateLimited: too many tries: this guesses a password as well as signing in does.
         """
-        await self.limits.sign_in(caller.id, address)
+        await self._counted(caller.id, trail.address)
         user = await self.users.get(caller.id)
         if user is None or not await self.passwords.matches(user.password_hash, wish.current_password):
+            self._refused(trail.address, "password", caller.id)
             _wrong_password()
         await self.limits.signed_in(caller.id)
         check_password(wish.new_password, user.id, user.display_name)
         fresh = await self.passwords.hash(wish.new_password)
+        await trail.record("password.changed", target=user.id)
         if not await self.users.set_password(user.id, was=user.password_hash, now=fresh):
             _wrong_password()
         _log.info("password.changed", user=user.id)
         await self.sessions.end_all(user.id, keep=caller.sid)
+
+    async def _counted(self, username: str, address: str) -> None:
+        """One try of those that a handle and an address have."""
+        try:
+            await self.limits.sign_in(username, address)
+        except RateLimited:
+            self._refused(address, "locked", username)
+            raise
+
+    def _refused(self, address: str, cause: str, username: str) -> None:
+        named = username if _plausible(username) else ""
+        self.events.refused("auth.refused", address=address, cause=cause, named=named)
 
     async def refresh(self, token: str, *, origin: Origin) -> Tokens:
         """New tokens for a refresh token, which is spent by it.
@@ -118,13 +145,13 @@ class AuthService:
             RateLimited: too many from this address.
         """
         await self.limits.from_address("revoke", address)
-        if await self.sessions.end_by_token(token):
+        if await self.sessions.end_by_token(token, address=address):
             return
         try:
             claims = self.verifier.verify(token)
         except Unauthenticated:
             return
-        await self.sessions.end_by_sid(claims.sid)
+        await self.sessions.end_by_sid(claims.sid, address=address)
 
 
 def account(user: User) -> Account:

@@ -60,4 +60,5 @@ class BlockService:
             await self._told(user, caller)
 
     async def _told(self, user: str, caller: str) -> None:
-        await self.announcer.changed(direct_chat_id(caller, user), [user])
+        await self.announcer.changed(direct_chat_id(caller, user), [user, caller])
+        await self.announcer.related(user)

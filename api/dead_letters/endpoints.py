@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Response
 
-from api.admin.access import Administrator
+from api.admin.access import Administrator, AdministratorLooks
 from api.answers import answer, returns
 from api.dead_letters.schemas import LetterDetail, LetterPage, LetterQuery, Replayed, WhyMaybe
 from api.dead_letters.service import DeadLetterService
@@ -35,7 +35,7 @@ Service = Annotated[DeadLetterService, Depends(_service)]
     summary="Dead letters",
     responses={**returns(LetterPage, "Letters by id, without their payloads"), **problems(401, 403)},
 )
-async def letters(query: Annotated[LetterQuery, Query()], _staff: Administrator, service: Service) -> Response:
+async def letters(query: Annotated[LetterQuery, Query()], _staff: AdministratorLooks, service: Service) -> Response:
     """Messages that could not be processed. Codes: `admin_only`, `invalid_cursor`."""
     return answer(await service.page(query))
 
@@ -45,7 +45,7 @@ async def letters(query: Annotated[LetterQuery, Query()], _staff: Administrator,
     summary="A dead letter",
     responses={**returns(LetterDetail, "The letter as it came in"), **problems(401, 403, 404)},
 )
-async def letter(letter: str, staff: Administrator, service: Service) -> Response:
+async def letter(letter: str, staff: AdministratorLooks, service: Service) -> Response:
     """With its payload: somebody's words. Codes: `admin_only`, `unknown_dead_letter`."""
     return answer(await service.show(letter, staff=staff))
 

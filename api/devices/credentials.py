@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import structlog
 
 from adapters.authority import Authority
-from adapters.secret_files import new_secret
+from api import creation
 from api.devices.schemas import (
     CertificateRequest,
     DeviceCertificate,
@@ -17,6 +17,7 @@ from api.devices.schemas import (
     DeviceView,
     view,
 )
+from api.trail import Trail
 from chat.envelopes import Invalidation
 from chat.errors import Forbidden, NotFound, Unavailable
 from chat.ids import is_device, is_principal
@@ -46,33 +47,38 @@ class DeviceCredentialService:
         """
         return view(await self._own(device, caller))
 
-    async def change(self, device: str, wish: DeviceChange, *, caller: Principal) -> DeviceView:
+    async def change(self, device: str, wish: DeviceChange, *, caller: Principal, trail: Trail) -> DeviceView:
         """Another name, or whether it may come in. One that is disabled is cut at once, and its tokens end.
 
         Raises:
             NotFound: `unknown_device`.
         """
-        await self._own(device, caller)
+        found = await self._own(device, caller)
+        if wish.disabled is not None and wish.disabled is not found.disabled:
+            await trail.record("device.disabled" if wish.disabled else "device.enabled", target=device)
         await self.devices.update(device, name=wish.name, disabled=wish.disabled)
         if wish.disabled:
             _log.info("device.disabled", device=device, by=caller.id)
             await self._cut(device)
         return view(await self._own(device, caller))
 
-    async def new_secret(self, device: str, *, caller: Principal) -> DeviceCredentials:
+    async def new_secret(self, device: str, *, caller: Principal, trail: Trail) -> DeviceCredentials:
         """Another secret; what came in with the old one is cut at once.
 
         Raises:
             NotFound: `unknown_device`.
         """
         found = await self._own(device, caller)
-        secret = new_secret()
+        secret = creation.secret("device secret")
+        await trail.record("device.secret", target=device)
         await self.devices.set_secret(device, hashlib.sha256(secret.encode()).hexdigest())
         _log.info("device.secret", device=device, by=caller.id)
         await self._cut(device)
         return DeviceCredentials(id=found.id, name=found.name, created_at=found.created_at, secret=secret)
 
-    async def certify(self, device: str, wish: CertificateRequest, *, caller: Principal) -> DeviceCertificate:
+    async def certify(
+        self, device: str, wish: CertificateRequest, *, caller: Principal, trail: Trail
+    ) -> DeviceCertificate:
         """A client certificate on a key that the device has made and keeps.
 
         Raises:
@@ -86,6 +92,7 @@ class DeviceCredentialService:
         if found.disabled:
             raise Forbidden("the device is disabled", code="device_disabled")
         issued = self.authority.issue(device, wish.csr)
+        await trail.record("device.certified", target=device, serial=issued.serial)
         _log.info("device.certified", device=device, serial=issued.serial, by=caller.id)
         return DeviceCertificate(
             certificate=issued.certificate,

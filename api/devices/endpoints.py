@@ -20,6 +20,7 @@ from api.devices.schemas import (
 )
 from api.devices.service import DeviceService
 from api.errors import problems
+from api.trail import CallerTrail, HolderTrail
 from chat.models import Principal
 from chat.permissions import Scope
 
@@ -82,9 +83,11 @@ async def device(device: DeviceId, caller: OwnerOrDevice, service: Credentials) 
     summary="Rename a device, or keep it out",
     responses={**returns(DeviceView, "The device as it is now"), **problems(401, 403, 404, 413)},
 )
-async def change(device: DeviceId, wish: DeviceChange, caller: Caller, service: Credentials) -> Response:
+async def change(
+    device: DeviceId, wish: DeviceChange, caller: Caller, service: Credentials, trail: CallerTrail
+) -> Response:
     """One that is disabled is cut at once; neither secret nor certificate lets it in. Code: `unknown_device`."""
-    return answer(await service.change(device, wish, caller=caller))
+    return answer(await service.change(device, wish, caller=caller, trail=trail))
 
 
 @router.post(
@@ -92,9 +95,9 @@ async def change(device: DeviceId, wish: DeviceChange, caller: Caller, service: 
     summary="Give a device another secret",
     responses={**returns(DeviceCredentials, "The device with its new secret"), **problems(401, 403, 404)},
 )
-async def new_secret(device: DeviceId, caller: OwnerOrDevice, service: Credentials) -> Response:
+async def new_secret(device: DeviceId, caller: OwnerOrDevice, service: Credentials, trail: HolderTrail) -> Response:
     """The old one ends, with its connections and tokens; certificates stay. Shown once. Code: `unknown_device`."""
-    return answer(await service.new_secret(device, caller=caller))
+    return answer(await service.new_secret(device, caller=caller, trail=trail))
 
 
 @router.post(
@@ -106,8 +109,10 @@ async def new_secret(device: DeviceId, caller: OwnerOrDevice, service: Credentia
         **problems(401, 403, 404, 413),
     },
 )
-async def certify(device: DeviceId, wish: CertificateRequest, caller: OwnerOrDevice, service: Credentials) -> Response:
+async def certify(
+    device: DeviceId, wish: CertificateRequest, caller: OwnerOrDevice, service: Credentials, trail: HolderTrail
+) -> Response:
     """On a key that never leaves the device, which may renew its certificate itself with a token of its own
     (`grant_type=client_credentials`). Codes: `invalid_csr`, `unknown_device`, `device_disabled`, `no_authority`.
     """
-    return answer(await service.certify(device, wish, caller=caller), status=201)
+    return answer(await service.certify(device, wish, caller=caller, trail=trail), status=201)

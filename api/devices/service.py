@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 from dataclasses import dataclass
 
@@ -34,7 +33,7 @@ class DeviceService:
             raise InvalidId(f"a device id is '{DEVICE_PREFIX}' and up to 60 of a-z, 0-9, '.', '_' and '-'")
         if len(await self.devices.owned_by(caller.id)) >= self.max_devices:
             raise Conflict(f"a user has at most {self.max_devices} devices", code="too_many_devices")
-        secret = base64.urlsafe_b64encode(creation.chosen("device secret", 32)).rstrip(b"=").decode()
+        secret = creation.secret("device secret")
         device = Device(
             id=id_,
             owner=caller.id,
@@ -42,14 +41,16 @@ class DeviceService:
             secret_hash=hashlib.sha256(secret.encode()).hexdigest(),
             created_at=now(),
         )
-        if not await self.devices.add(device) and not await self._made_before(device):
+        made = device if await self.devices.add(device) else await self._made_before(device)
+        if made is None:
             raise Conflict("this device id is taken", code="id_taken")
-        return DeviceCredentials(id=id_, name=device.name, created_at=device.created_at, secret=secret)
+        return DeviceCredentials(id=id_, name=made.name, created_at=made.created_at, secret=secret)
 
-    async def _made_before(self, device: Device) -> bool:
-        """Whether an attempt that was killed has registered it: only that one had this secret."""
+    async def _made_before(self, device: Device) -> Device | None:
+        """What an attempt that was killed has registered: only that one had this secret."""
         found = await self.devices.get(device.id) if creation.resumed() else None
-        return found is not None and (found.owner, found.secret_hash) == (device.owner, device.secret_hash)
+        mine = found is not None and (found.owner, found.secret_hash) == (device.owner, device.secret_hash)
+        return found if mine else None
 
     async def owned(self, *, caller: Principal) -> DeviceList:
         """The caller's devices."""

@@ -48,6 +48,7 @@ def create_hooks(parts: Parts, registry: CollectorRegistry) -> ASGIApp:
         chats=parts.stores.chats,
         devices=parts.stores.devices,
         grants=parts.stores.grants,
+        blocks=parts.stores.blocks,
         vhost=settings.api_hooks_vhost,
     )
     gate = Gate(service, read_secret(settings.api_hooks_secret_file), registry)

@@ -11,6 +11,7 @@ from chat import permissions, topics
 from chat.errors import Unauthenticated
 from chat.ids import is_device, is_principal, is_service, owns_client_id
 from chat.models import Principal, PrincipalKind
+from chat.people_stores import BlockStore
 from chat.permissions import Action
 from chat.ports import Authenticator, ChatStore, DeviceStore, GrantStore
 
@@ -35,12 +36,14 @@ class HookService:
         chats: ChatStore,
         devices: DeviceStore,
         grants: GrantStore,
+        blocks: BlockStore,
         vhost: str,
     ) -> None:
         self._authenticator = authenticator
         self._chats = chats
         self._devices = devices
         self._grants = grants
+        self._blocks = blocks
         self._vhost = vhost
 
     async def login(self, username: str, password: str, client_id: str | None) -> Principal | None:
@@ -74,7 +77,7 @@ class HookService:
         if sid and sid not in await self._grants.alive([sid]):
             return False
         principal, parsed = _principal(username), topics.parse(topic)
-        found = await facts(principal, action, parsed, chats=self._chats, devices=self._devices)
+        found = await facts(principal, action, parsed, chats=self._chats, devices=self._devices, blocks=self._blocks)
         return permissions.allows(principal, action, parsed, found)
 
     async def welcome(self, username: str) -> bool:

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-import secrets
 from dataclasses import dataclass
 from datetime import timedelta
 
-from adapters.secret_files import new_secret
+from api import creation
 from api.access import present_member, unknown_chat
 from api.chats.schemas import ChatView
 from api.chats.service import ChatService
@@ -74,12 +73,14 @@ class InvitationService:
             Conflict: `too_many_links`.
         """
         chat, _ = await self._managed(chat_id, caller)
-        moment = now()
+        token, moment = creation.secret("link token"), now()
+        made = await self.invitations.by_token(_digest(token)) if creation.resumed() else None
+        if made is not None:
+            return new_view(made, token)
         if len(await self.invitations.of_chat(chat_id, now=moment, limit=self.max_links)) >= self.max_links:
             raise Conflict(f"a chat has at most {self.max_links} links: revoke one", code="too_many_links")
-        token = new_secret()
         link = InvitationLink(
-            id=f"inv-{secrets.token_hex(8)}",
+            id=f"inv-{creation.chosen('link', 8).hex()}",
             chat=chat_id,
             token_hash=_digest(token),
             role=permissions.default_role(chat.kind) if wish.role is None else Role(wish.role),
@@ -148,7 +149,9 @@ class InvitationService:
         """
         link, chat, row = await self._opened(token, caller)
         if _present(row):
-            return await self.chats.get(chat.id, caller=caller), False
+            if creation.resumed():  # whether an attempt that was killed has told of it nobody knows
+                await self.members.told_joined(chat, [caller.id], by=caller.id)
+            return await self.chats.get(chat.id, caller=caller), creation.resumed()
         if not permissions.may_come_by_link(row):
             raise Forbidden("you were taken out of this chat: who manages it can bring you back", code="removed")
         if link.approval:
@@ -169,7 +172,7 @@ class InvitationService:
         request = JoinRequest(link.chat, caller.id, link.id, link.role, now())
         new = await self.invitations.ask(request, now=request.at, most=self.max_requests)
         stored = request if new else await self.invitations.request(link.chat, caller.id)
-        return Waiting(link.chat, (stored or request).at), new
+        return Waiting(link.chat, (stored or request).at), new or creation.resumed()
 
     async def _opened(self, token: str, caller: Principal) -> tuple[InvitationLink, Chat, Member | None]:
         """What a token opens, and the membership that the caller has or had there. Members see where it leads also when it has ended."""

@@ -9,7 +9,7 @@ harmless (P4).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -57,12 +57,20 @@ class Announcer:
 
     async def changed(self, chat: str, users: Iterable[str]) -> None:
         """Whoever has cached a decision about these members of `chat` forgets it."""
+        await self._news([Invalidation(kind="member", chat=chat, user=user) for user in users])
+
+    async def related(self, user: str) -> None:
+        """Whoever has cached what `user` may see of people forgets it."""
+        await self._news([Invalidation(kind="relation", user=user)])
+
+    async def _news(self, messages: Sequence[Invalidation]) -> None:
         try:
             async with asyncio.timeout(TIMEOUT):
-                for user in users:
-                    await self.invalidations.publish(Invalidation(kind="member", chat=chat, user=user))
+                for message in messages:
+                    await self.invalidations.publish(message)
         except (Unavailable, TimeoutError) as error:
-            _log.warning("invalidation.lost", kind="member", chat=chat, reason=str(error))
+            lost = messages[0]
+            _log.warning("invalidation.lost", kind=lost.kind, chat=lost.chat, reason=str(error))
 
     async def invite(self, chat: Chat, users: Iterable[str], *, by: str) -> None:
         """Put an invitation on the inbox of each of `users`."""

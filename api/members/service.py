@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
+from api import creation
 from api.access import present_member, unknown_chat
 from api.clock import now
 from api.members.announce import Announcer, notice
@@ -80,6 +81,8 @@ class MemberService:
             joined = notice(chat_id, System("joined", caller.id, role=role.value))
             added = await self.memberships.join(fresh, most=self.max_members, notice=joined)
             rows = await self.memberships.among(chat_id, ids)
+        if creation.resumed():  # whether an attempt that was killed has told of them nobody knows
+            added = [id_ for id_ in ids if id_ in rows]
         if added:
             await self.told_joined(chat, added, by=caller.id)
         shown = privacy.shown_to(caller.id, [actor, *(rows[id_] for id_ in ids if id_ in rows)])[1:]

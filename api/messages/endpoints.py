@@ -90,7 +90,7 @@ async def take_away(
     service: Service,
     scope: Annotated[Literal["everyone", "me"], Query(alias="for")] = "everyone",
 ) -> None:
-    """The same as sending `delete` or `hide`. Codes: `unknown_chat`, `unknown_target`, `not_yours`, `too_old`, `read_only`, `invalid_id`."""
+    """The same as sending `delete` or `hide`; who only reads may hide as well. Codes: `unknown_chat`, `unknown_target`, `not_yours`, `too_old`, `read_only`, `invalid_id`."""
     await service.take_away(chat, message, everyone=scope == "everyone", caller=caller)
 
 

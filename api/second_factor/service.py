@@ -6,7 +6,6 @@ A refresh asks for none: the refresh token is what that sign-in has.
 from __future__ import annotations
 
 import hashlib
-import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,10 +15,13 @@ import structlog
 
 from adapters import totp
 from adapters.sealing import Seal
+from api import creation
 from api.auth.passwords import Passwords
 from api.clock import now
+from api.events import SecurityEvents
 from api.limits import Limits
 from api.second_factor.schemas import Begin, Code, FactorState, NewFactor, RecoveryCodes, Remove
+from api.trail import Trail
 from chat.errors import Conflict, Forbidden, NotFound, Unavailable
 from chat.models import Principal, SecondFactor, User
 from chat.ports import SecondFactorStore, UserStore
@@ -45,6 +47,7 @@ class SecondFactors:
     passwords: Passwords
     limits: Limits
     seal: Seal
+    events: SecurityEvents
     clock: Callable[[], float] = time.time
 
     async def state(self, caller: Principal) -> FactorState:
@@ -53,7 +56,7 @@ class SecondFactors:
         enabled = factor is not None and factor.confirmed
         return FactorState(enabled=enabled, recovery_codes=len(factor.recovery) if factor and enabled else 0)
 
-    async def begin(self, wish: Begin, *, caller: Principal, address: str) -> NewFactor:
+    async def begin(self, wish: Begin, *, caller: Principal, trail: Trail) -> NewFactor:
         """A new secret, which counts once it is confirmed.
 
         Raises:
@@ -61,14 +64,14 @@ class SecondFactors:
             Conflict: `second_factor_on`.
             RateLimited: too many tries.
         """
-        await self._password(wish.password, caller, address)
-        secret = totp.new_secret()
+        await self._password(wish.password, caller, trail)
+        secret = creation.chosen("second factor", totp.SECRET_BYTES)
         sealed = self.seal.seal(secret, purpose=_purpose(caller.id))
         if not await self.factors.begin(SecondFactor(user=caller.id, sealed=sealed, created_at=now())):
             raise Conflict("there is a second factor already: remove it first", code="second_factor_on")
         return NewFactor(secret=totp.base32(secret), uri=totp.uri(secret, account=caller.id, issuer=ISSUER))
 
-    async def confirm(self, wish: Code, *, caller: Principal, address: str) -> RecoveryCodes:
+    async def confirm(self, wish: Code, *, caller: Principal, trail: Trail) -> RecoveryCodes:
         """The app shows the right codes: from now on signing in asks for one.
 
         Raises:
@@ -76,21 +79,26 @@ class SecondFactors:
             Forbidden: `wrong_code`.
             RateLimited: too many tries.
         """
-        await self.limits.sign_in(caller.id, address)
+        await self.limits.sign_in(caller.id, trail.address)
         factor = await self.factors.get(caller.id)
+        codes = [_recovery_code(number) for number in range(RECOVERY_CODES)]
+        digests = [_digest(code) for code in codes]
+        if factor is not None and factor.confirmed and creation.resumed() and set(factor.recovery) == set(digests):
+            return RecoveryCodes(recovery_codes=codes)  # an attempt that was killed has made it count
         if factor is None or factor.confirmed:
             _none()
         step = totp.matching_step(self._secret(factor), wish.code, now=self.clock(), after=0)
         if step is None:
+            self._refused(caller, trail, "code")
             _wrong()
-        codes = [_recovery_code() for _ in range(RECOVERY_CODES)]
-        if not await self.factors.confirm(caller.id, step=step, recovery=[_digest(code) for code in codes]):
+        await trail.record("second_factor.on", target=caller.id)
+        if not await self.factors.confirm(caller.id, step=step, recovery=digests):
             _none()
         await self.limits.signed_in(caller.id)
         _log.info("second_factor.on", user=caller.id)
         return RecoveryCodes(recovery_codes=codes)
 
-    async def remove(self, wish: Remove, *, caller: Principal, address: str) -> None:
+    async def remove(self, wish: Remove, *, caller: Principal, trail: Trail) -> None:
         """Signing in asks for no code any more.
 
         Raises:
@@ -98,12 +106,14 @@ class SecondFactors:
             Forbidden: `wrong_password`, `wrong_code`.
             RateLimited: too many tries.
         """
-        await self._password(wish.password, caller, address)
+        await self._password(wish.password, caller, trail)
         factor = await self.factors.get(caller.id)
         if factor is None or not factor.confirmed:
             _none()
         if not await self._uses(factor, wish.code):
+            self._refused(caller, trail, "code")
             _wrong()
+        await trail.record("second_factor.off", target=caller.id)
         await self.factors.remove(caller.id)
         await self.limits.signed_in(caller.id)
         _log.info("second_factor.off", user=caller.id)
@@ -128,7 +138,9 @@ class SecondFactors:
             return await self.factors.use_step(factor.user, step)
         used = await self.factors.use_recovery(factor.user, _digest(plain))
         if used:
-            _log.warning("second_factor.recovered", user=factor.user, left=len(factor.recovery) - 1)
+            left = len(factor.recovery) - 1
+            _log.warning("second_factor.recovered", user=factor.user, left=left)
+            self.events.happened("second_factor.recovered", by=factor.user, left=str(left))
         return used
 
     def _secret(self, factor: SecondFactor) -> bytes:
@@ -137,10 +149,14 @@ class SecondFactors:
             raise Unavailable("the second factor can't be checked")
         return secret
 
-    async def _password(self, password: str, caller: Principal, address: str) -> None:
-        await self.limits.sign_in(caller.id, address)
+    def _refused(self, caller: Principal, trail: Trail, cause: str) -> None:
+        self.events.refused("second_factor.refused", address=trail.address, cause=cause, target=caller.id)
+
+    async def _password(self, password: str, caller: Principal, trail: Trail) -> None:
+        await self.limits.sign_in(caller.id, trail.address)
         user = await self.users.get(caller.id)
         if user is None or not await self.passwords.matches(user.password_hash, password):
+            self._refused(caller, trail, "password")
             raise Forbidden("the current password is wrong", code="wrong_password")
 
 
@@ -148,8 +164,11 @@ def _purpose(user: str) -> str:
     return f"totp:{user}"
 
 
-def _recovery_code() -> str:
-    letters = "".join(secrets.choice(_ALPHABET) for _ in range(RECOVERY_LENGTH))
+def _recovery_code(number: int) -> str:
+    rest, letters = int.from_bytes(creation.chosen(f"recovery code {number}", 32)), ""
+    for _ in range(RECOVERY_LENGTH):  # of 256 bits 118 are used: no letter is likelier than another
+        rest, place = divmod(rest, len(_ALPHABET))
+        letters += _ALPHABET[place]
     return "-".join(letters[start : start + 4] for start in range(0, RECOVERY_LENGTH, 4))
 
 

@@ -6,14 +6,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Response
 
+from api.admin.access import Administrator, AdministratorLooks
 from api.answers import answer, returns
-from api.deps import PartsDep, requires
+from api.deps import PartsDep
 from api.errors import problems
 from api.pagination import MAX_CURSOR
 from api.service_accounts.schemas import NewServiceAccount, ServiceAccountCredentials, ServiceAccountPage
 from api.service_accounts.service import ServiceAccounts
-from chat.models import Principal
-from chat.permissions import Scope
 
 router = APIRouter(tags=["administration"])
 
@@ -23,8 +22,6 @@ async def _service(parts: PartsDep) -> ServiceAccounts:
 
 
 Service = Annotated[ServiceAccounts, Depends(_service)]
-Admin = Annotated[Principal, Depends(requires(Scope.ADMIN))]
-Reader = Annotated[Principal, Depends(requires(Scope.ADMIN_READ))]
 AccountId = Annotated[str, Path(max_length=64, examples=["svc-shop"])]
 
 
@@ -37,9 +34,9 @@ AccountId = Annotated[str, Path(max_length=64, examples=["svc-shop"])]
         **problems(401, 403, 409, 413),
     },
 )
-async def add(wish: NewServiceAccount, caller: Admin, service: Service) -> Response:
-    """It gets tokens with `grant_type=client_credentials`. The secret is shown once. Codes: `id_taken`, `insufficient_scope`."""
-    return answer(await service.add(wish, caller=caller), status=201)
+async def add(wish: NewServiceAccount, staff: Administrator, service: Service) -> Response:
+    """It gets tokens with `grant_type=client_credentials`. The secret is shown once. Codes: `id_taken`, `admin_only`."""
+    return answer(await service.add(wish, staff=staff), status=201)
 
 
 @router.get(
@@ -48,13 +45,12 @@ async def add(wish: NewServiceAccount, caller: Admin, service: Service) -> Respo
     responses={**returns(ServiceAccountPage, "Service accounts by id"), **problems(401, 403)},
 )
 async def page(
-    caller: Reader,
+    _staff: AdministratorLooks,
     service: Service,
     cursor: Annotated[str | None, Query(max_length=MAX_CURSOR, description="`next` of the page before")] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> Response:
-    """Without their secrets. Codes: `insufficient_scope`, `invalid_cursor`."""
-    del caller
+    """Without their secrets. Codes: `admin_only`, `invalid_cursor`."""
     return answer(await service.page(cursor=cursor, limit=limit))
 
 
@@ -63,9 +59,9 @@ async def page(
     summary="Give a program another secret",
     responses={**returns(ServiceAccountCredentials, "The account with its new secret"), **problems(401, 403, 404)},
 )
-async def new_secret(service_id: AccountId, caller: Admin, service: Service) -> Response:
-    """The old one and all of its tokens end at once. Codes: `unknown_service`, `insufficient_scope`."""
-    return answer(await service.new_secret(service_id, caller=caller))
+async def new_secret(service_id: AccountId, staff: Administrator, service: Service) -> Response:
+    """The old one and all of its tokens end at once. Codes: `unknown_service`, `admin_only`."""
+    return answer(await service.new_secret(service_id, staff=staff))
 
 
 @router.delete(
@@ -74,7 +70,7 @@ async def new_secret(service_id: AccountId, caller: Admin, service: Service) -> 
     summary="Let a program in no more",
     responses=problems(401, 403, 404),
 )
-async def remove(service_id: AccountId, caller: Admin, service: Service) -> Response:
-    """Its tokens end at once. Codes: `unknown_service`, `insufficient_scope`."""
-    await service.remove(service_id, caller=caller)
+async def remove(service_id: AccountId, staff: Administrator, service: Service) -> Response:
+    """Its tokens end at once. Codes: `unknown_service`, `admin_only`."""
+    await service.remove(service_id, staff=staff)
     return Response(status_code=204)

@@ -16,8 +16,11 @@ class NewServiceAccount(BaseModel):
 
     id: str = Field(max_length=64, pattern=r"^svc-[a-z0-9][a-z0-9._-]*$", examples=["svc-shop"])
     name: str = Field(min_length=1, max_length=128, examples=["쇼핑몰 주문 알림"])
-    scopes: list[Literal["introspect", "admin:read", "admin"]] = Field(
-        min_length=1, max_length=3, description="what its tokens open", examples=[["introspect"]]
+    scopes: list[Literal["introspect", "admin:read", "moderate", "admin"]] = Field(
+        min_length=1,
+        max_length=4,
+        description="what its tokens open: tokens of others, what administrators see, what moderators do, all of administration",
+        examples=[["introspect"]],
     )
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import structlog
 
-from adapters.secret_files import new_secret
+from api import creation
+from api.admin.access import Staff
 from api.clock import now
 from api.pagination import pack, unpack
 from api.service_accounts.schemas import (
@@ -16,10 +17,9 @@ from api.service_accounts.schemas import (
     ServiceAccountPage,
     ServiceAccountView,
 )
-from chat.errors import Conflict, Forbidden, NotFound
+from chat.errors import Conflict, NotFound
 from chat.ids import is_principal
-from chat.models import Principal, ServiceAccount
-from chat.permissions import scopes_of
+from chat.models import ServiceAccount
 from chat.ports import ServiceAccountStore
 
 OWN = frozenset({"svc-api", "svc-bridge", "svc-worker"})
@@ -34,31 +34,34 @@ class ServiceAccounts:
 
     accounts: ServiceAccountStore
 
-    async def add(self, wish: NewServiceAccount, *, caller: Principal) -> ServiceAccountCredentials:
+    async def add(self, wish: NewServiceAccount, *, staff: Staff) -> ServiceAccountCredentials:
         """Let a program in.
 
         Raises:
             Conflict: `id_taken`, also for our own processes.
-            Forbidden: `insufficient_scope`: nobody gives what they don't have.
         """
         if wish.id in OWN or not is_principal(wish.id):
             raise Conflict("this id is taken", code="id_taken")
-        held = scopes_of(caller)
-        if any(scope not in held for scope in wish.scopes if scope != "introspect"):
-            raise Forbidden("you can give no scope that you don't have", code="insufficient_scope")
-        secret = new_secret()
+        secret = creation.secret("service secret")
         account = ServiceAccount(
             id=wish.id,
             name=wish.name,
             scopes=sorted(set(wish.scopes)),
             secret_hash=_hash(secret),
             created_at=now(),
-            created_by=caller.id,
+            created_by=staff.id,
         )
-        if not await self.accounts.add(account):
+        await staff.trail.record("service_account.added", target=account.id, scopes=" ".join(account.scopes))
+        made = account if await self.accounts.add(account) else await self._made_before(account)
+        if made is None:
             raise Conflict("this id is taken", code="id_taken")
-        _log.info("service_account.added", service=account.id, scopes=account.scopes, by=caller.id)
-        return _credentials(account, secret)
+        _log.info("service_account.added", service=made.id, scopes=made.scopes, by=staff.id)
+        return _credentials(made, secret)
+
+    async def _made_before(self, account: ServiceAccount) -> ServiceAccount | None:
+        """What an attempt that was killed has made: only that one had this secret."""
+        found = await self.accounts.get(account.id) if creation.resumed() else None
+        return found if found is not None and found.secret_hash == account.secret_hash else None
 
     async def page(self, *, cursor: str | None, limit: int) -> ServiceAccountPage:
         """Accounts by id.
@@ -71,28 +74,34 @@ class ServiceAccounts:
         items = [_view(account) for account in found[:limit]]
         return ServiceAccountPage(items=items, next=pack(items[-1].id) if len(found) > limit else None)
 
-    async def new_secret(self, account: str, *, caller: Principal) -> ServiceAccountCredentials:
+    async def new_secret(self, account: str, *, staff: Staff) -> ServiceAccountCredentials:
         """Another secret; the old one and its tokens end at once.
 
         Raises:
             NotFound: `unknown_service`.
         """
-        secret = new_secret()
+        secret = creation.secret("service secret")
         found = await self.accounts.get(account) if is_principal(account) else None
-        if found is None or not await self.accounts.set_secret(account, _hash(secret)):
+        if found is None:
             raise _unknown()
-        _log.info("service_account.secret", service=account, by=caller.id)
+        await staff.trail.record("service_account.secret", target=account)
+        if not await self.accounts.set_secret(account, _hash(secret)):
+            raise _unknown()
+        _log.info("service_account.secret", service=account, by=staff.id)
         return _credentials(found, secret)
 
-    async def remove(self, account: str, *, caller: Principal) -> None:
+    async def remove(self, account: str, *, staff: Staff) -> None:
         """End it, with its tokens.
 
         Raises:
             NotFound: `unknown_service`.
         """
-        if not is_principal(account) or not await self.accounts.remove(account):
+        if not is_principal(account) or await self.accounts.get(account) is None:
             raise _unknown()
-        _log.info("service_account.removed", service=account, by=caller.id)
+        await staff.trail.record("service_account.removed", target=account)
+        if not await self.accounts.remove(account):
+            raise _unknown()
+        _log.info("service_account.removed", service=account, by=staff.id)
 
 
 def _hash(secret: str) -> str:

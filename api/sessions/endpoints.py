@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Query, Response
 
 from api.answers import answer, returns
-from api.deps import Caller, PartsDep
+from api.deps import Address, Caller, PartsDep
 from api.errors import problems
 from api.sessions.schemas import SessionList
 from api.sessions.service import SessionService
@@ -22,6 +22,7 @@ async def sessions_of(parts: PartsDep) -> SessionService:
         grants=parts.stores.grants,
         issuer=parts.issuer,
         invalidations=parts.invalidations,
+        events=parts.events,
         max_sessions=parts.settings.api_max_sessions,
     )
 
@@ -49,9 +50,10 @@ async def end(
     session: Annotated[str, Path(max_length=64, description="an id of the list, or `current`")],
     caller: Caller,
     service: Sessions,
+    address: Address,
 ) -> Response:
     """Its tokens end, and its MQTT connections with them. Code: `unknown_session`, also for other people's."""
-    await service.end_own(session, caller=caller)
+    await service.end_own(session, caller=caller, address=address)
     return Response(status_code=204)
 
 
@@ -59,8 +61,10 @@ async def end(
 async def end_all(
     caller: Caller,
     service: Sessions,
+    address: Address,
     current: Annotated[bool, Query(description="end the sign-in that asks, too")] = False,
 ) -> Response:
     """All sign-ins end but the one that asks."""
-    await service.end_all(caller.id, keep=None if current else caller.sid)
+    ended = await service.end_all(caller.id, keep=None if current else caller.sid)
+    service.events.happened("auth.signed_out", by=caller.id, address=address, count=str(ended))
     return Response(status_code=204)

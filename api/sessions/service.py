@@ -22,6 +22,7 @@ from adapters.secret_files import new_secret
 from adapters.tokens import TokenIssuer
 from api.auth.schemas import Tokens
 from api.clock import now
+from api.events import SecurityEvents
 from api.sessions.schemas import Session, SessionList
 from chat.envelopes import Invalidation
 from chat.errors import NotFound, Unauthenticated, Unavailable
@@ -61,6 +62,7 @@ class SessionService:
     grants: GrantStore
     issuer: TokenIssuer
     invalidations: Invalidations
+    events: SecurityEvents
     max_sessions: int
 
     async def open(self, user: User, *, via: str, origin: Origin) -> Tokens:
@@ -81,6 +83,7 @@ class SessionService:
         for surplus in await self.grants.of_user(user.id, skip=self.max_sessions, limit=_SURPLUS):
             await self._end(surplus)
         _log.info("session.opened", user=user.id, sid=grant.sid, via=via)
+        self.events.happened("auth.signed_in", by=user.id, address=origin.address, sid=grant.sid, via=via)
         return self._tokens(user, grant.sid, refresh)
 
     async def refresh(self, token: str, *, origin: Origin) -> Tokens:
@@ -107,29 +110,30 @@ class SessionService:
         )
         if not rotated:
             _log.warning("refresh.reused", user=grant.user, sid=grant.sid)
+            self.events.happened("auth.refresh_reused", by="", target=grant.user, address=origin.address, sid=grant.sid)
             await self._end(grant)
             _refuse()
         return self._tokens(user, grant.sid, fresh)
 
-    async def end_by_token(self, refresh: str) -> bool:
+    async def end_by_token(self, refresh: str, *, address: str) -> bool:
         """End the sign-in that has, or had, this refresh token; whether there is one."""
         grant = await self.grants.by_token(digest(refresh))
         if grant is not None:
-            await self._end(grant)
+            await self._sign_out(grant, address)
         return grant is not None
 
-    async def end_by_sid(self, sid: str) -> None:
+    async def end_by_sid(self, sid: str, *, address: str) -> None:
         """End a sign-in by the claim of an access token; nothing happens when there is none."""
         grant = await self.grants.get(sid)
         if grant is not None:
-            await self._end(grant)
+            await self._sign_out(grant, address)
 
     async def owned(self, caller: Principal) -> SessionList:
         """The caller's sign-ins that live."""
         found = await self.grants.of_user(caller.id, limit=self.max_sessions)
         return SessionList(items=[_view(grant, current=grant.sid == caller.sid) for grant in found])
 
-    async def end_own(self, session: str, *, caller: Principal) -> None:
+    async def end_own(self, session: str, *, caller: Principal, address: str) -> None:
         """End one of the caller's sign-ins.
 
         Raises:
@@ -138,7 +142,7 @@ class SessionService:
         grant = await self.grants.get((caller.sid or "") if session == CURRENT else session)
         if grant is None or grant.user != caller.id or not _lives(grant):
             raise NotFound("there is no such sign-in of yours", code="unknown_session")
-        await self._end(grant)
+        await self._sign_out(grant, address)
 
     async def end_all(self, user: str, *, keep: str | None = None) -> int:
         """End every sign-in of a user but `keep`; how many that were."""
@@ -147,6 +151,11 @@ class SessionService:
         if ended:
             _log.info("sessions.ended", user=user, count=len(ended))
         return len(ended)
+
+    async def _sign_out(self, grant: Grant, address: str) -> None:
+        if _lives(grant):
+            self.events.happened("auth.signed_out", by=grant.user, address=address, sid=grant.sid)
+        await self._end(grant)
 
     async def _end(self, grant: Grant) -> None:
         await self.grants.revoke(grant.sid, now())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -36,29 +37,29 @@ class SyncService:
         request = SyncRequest(cursors=_read(cursors), limit=limit)
         check_sync(request)
         mine = await self.chats.memberships_among([(chat, caller.id) for chat in request.cursors])
-        heads = await self.messages.heads([chat for chat, _ in mine])
+        chats = [chat for chat, _ in mine]
+        heads, cleared = await asyncio.gather(self.messages.heads(chats), self.chats.cleared(caller.id, chats))
         items: list[SyncPage | Reset] = []
         room = MAX_EVENTS
         for chat, cursor in request.cursors.items():
             member = (chat, caller.id) in mine
-            page = await self._page(caller.id, chat, cursor, heads.get(chat, Head()), min(limit, room), member=member)
+            page = await self._page(chat, cursor, heads.get(chat, Head()), min(limit, room), member=member)
+            if isinstance(page, SyncPage):
+                floor = cleared.get(chat, 0)
+                page.events = [views.caught_up(event, caller.id, floor) for event in page.events]
             room -= len(page.events) if isinstance(page, SyncPage) else 0
             items.append(page)
         return SyncAnswer(items=items)
 
-    async def _page(
-        self, user: str, chat: str, cursor: int, head: Head, limit: int, *, member: bool
-    ) -> SyncPage | Reset:
+    async def _page(self, chat: str, cursor: int, head: Head, limit: int, *, member: bool) -> SyncPage | Reset:
+        """As it is stored, for nobody yet."""
         reason = sync.reset_reason(cursor, head, member=member)
         if reason is not None:
             return Reset(chat=chat, reason=reason)
         if cursor < head.seq and limit == 0:
             return SyncPage(chat=chat, events=[], next=cursor, limited=True, last=head.seq)
         events = await self.messages.after(chat, cursor, limit) if cursor < head.seq else []
-        row = await self.chats.member(chat, user) if events else None
-        floor = row.cleared_seq if row is not None else 0
-        shown = [views.without_words(event) if event.seq <= floor else views.seen_by(event, user) for event in events]
-        return sync.page(chat, cursor, shown, head, limit=limit)
+        return sync.page(chat, cursor, events, head, limit=limit)
 
 
 def _read(cursors: Sequence[str]) -> dict[str, int]:

@@ -48,6 +48,17 @@ async def test_the_chain_is_dense_and_whole_whoever_writes_at_once(stores: Store
     assert {record.target for record in records} == {f"u{number}" for number in range(20)}
 
 
+async def test_many_at_once_are_one_chain(stores: Stores) -> None:
+    assert await stores.audit.record_all([]) == []
+    many = [entry(target=f"u{number}") for number in range(1_100)]
+    single, written = await asyncio.gather(stores.audit.record(entry(target="one")), stores.audit.record_all(many))
+    records = await stores.audit.after(0, 2_000)
+    assert [record.seq for record in records] == list(range(1, 1_102))
+    assert faults(records) == []
+    assert written == [record for record in records if record != single]
+    assert await stores.audit.head() == Anchor(1_101, records[-1].hash)
+
+
 async def test_two_processes_write_one_chain(mongo_url: str, mongo_database: str) -> None:
     one, other = [await open_stores(mongo_url, mongo_database) for _ in range(2)]
     await asyncio.gather(*((one, other)[number % 2].audit.record(entry()) for number in range(20)))
@@ -55,6 +66,13 @@ async def test_two_processes_write_one_chain(mongo_url: str, mongo_database: str
     assert [record.seq for record in records] == list(range(1, 21))
     assert faults(records) == []
     assert await other.audit.head() == Anchor(20, records[-1].hash)
+    batches = [[entry(target=f"{who}{number}") for number in range(30)] for who in ("a", "b")]
+    await asyncio.gather(one.audit.record_all(batches[0]), other.audit.record_all(batches[1]))
+    records = await one.audit.after(20, 100)
+    assert faults(await one.audit.after(0, 100)) == []
+    for who, batch in zip("ab", batches, strict=True):
+        kept = [record.target for record in records if record.target.startswith(who)]
+        assert kept == [wanted.target for wanted in batch]
     await one.close()
     await other.close()
 

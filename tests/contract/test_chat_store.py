@@ -283,6 +283,20 @@ async def test_how_far_everybody_is(stores: Stores) -> None:
     }
 
 
+async def test_what_is_cleared_is_ones_own_and_only_rises(stores: Stores) -> None:
+    for name in ("g-1", "g-2", "g-3"):
+        await stores.chats.create(chat(name), [member("user1", name), member("user2", name)])
+    for seq in (5, 3):
+        await stores.chats.clear("g-1", "user1", seq)
+    await stores.chats.clear("g-2", "user2", 7)
+    await stores.chats.clear("g-1", "stranger", 7)
+    asked = ["g-1", "g-2", "g-3", "g-4"]
+    assert await stores.chats.cleared("user1", asked) == {"g-1": 5}
+    assert await stores.chats.cleared("user2", asked) == {"g-2": 7}
+    assert await stores.chats.cleared("stranger", asked) == {}
+    assert await stores.chats.cleared("user1", []) == {}
+
+
 async def test_every_membership_page_by_page(stores: Stores) -> None:
     rows = [member(user, id_) for id_ in ("g-1", "g-10", "g-2") for user in ("dev-x", "user1", "user2")]
     rows[4].left_at = AT

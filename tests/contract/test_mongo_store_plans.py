@@ -195,6 +195,7 @@ CALLS: dict[str, Callable[[Stores], Awaitable[object]]] = {
     "opening_below": lambda s: s.openings.below("g-1", members=10, before=40, limit=20, sign_in=("s1", "user1")),
     "sign_ins": lambda s: s.sign_ins.holding([("s1", "user1"), ("s2", "user2")]),
     "clear": lambda s: s.chats.clear("g-1", "user1", 3),
+    "cleared": lambda s: s.chats.cleared("user1", ["g-1", "g-2"]),
     "crowds": lambda s: s.chats.crowds("g-1", 5, 50),
     "push_pending": lambda s: s.messages.push_pending(older_than=AT + timedelta(1), limit=10),
     "push_claim": lambda s: s.messages.push_claim(IDS[0]),

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Response
 
-from api.admin.access import Administrator
+from api.admin.access import Administrator, AdministratorLooks
 from api.admin.broadcasts.schemas import BroadcastPage, BroadcastsQuery, BroadcastView, NewBroadcast
 from api.admin.broadcasts.service import BroadcastAdmin
 from api.admin.users.schemas import WhyQuery
@@ -47,7 +47,9 @@ async def make(wish: NewBroadcast, staff: Administrator, service: Service) -> Re
     summary="Broadcasts",
     responses={**returns(BroadcastPage, "Broadcasts, newest first"), **problems(401, 403)},
 )
-async def broadcasts(query: Annotated[BroadcastsQuery, Query()], _staff: Administrator, service: Service) -> Response:
+async def broadcasts(
+    query: Annotated[BroadcastsQuery, Query()], _staff: AdministratorLooks, service: Service
+) -> Response:
     """With how far they have come. Codes: `admin_only`, `invalid_cursor`."""
     return answer(await service.page(query))
 
@@ -57,7 +59,7 @@ async def broadcasts(query: Annotated[BroadcastsQuery, Query()], _staff: Adminis
     summary="A broadcast",
     responses={**returns(BroadcastView, "The broadcast"), **problems(401, 403, 404)},
 )
-async def broadcast(broadcast: str, _staff: Administrator, service: Service) -> Response:
+async def broadcast(broadcast: str, _staff: AdministratorLooks, service: Service) -> Response:
     """With how far it has come. Codes: `admin_only`, `unknown_broadcast`."""
     return answer(await service.show(broadcast))
 

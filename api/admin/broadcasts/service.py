@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from api import creation
 from api.admin.access import Staff
 from api.admin.broadcasts.schemas import BroadcastPage, BroadcastsQuery, BroadcastView, NewBroadcast, view
 from api.clock import now
@@ -12,7 +13,7 @@ from api.pagination import invalid_cursor, pack, unpack
 from chat.admin import AdminStore
 from chat.broadcasts import Broadcast, BroadcastState, BroadcastStore
 from chat.errors import Conflict, InvalidId, NotFound
-from chat.ids import check_message_id, is_chat_id, new_message_id
+from chat.ids import check_message_id, is_chat_id
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -34,7 +35,7 @@ class BroadcastAdmin:
             InvalidId: the id is no UUID, or a chat's id none of a chat.
             Conflict: `id_taken`: another broadcast has the id.
         """
-        id_ = new_message_id() if wish.id is None else check_message_id(wish.id)
+        id_ = creation.uuid("broadcast") if wish.id is None else check_message_id(wish.id)
         chats = list(dict.fromkeys(wish.chats))
         if not all(map(is_chat_id, chats)):
             raise InvalidId("'chats' names chats by their ids")
@@ -49,7 +50,7 @@ class BroadcastAdmin:
             known = await self._get(id_)
         if (known.text, known.chats) != (wish.text, chats):
             raise Conflict("another broadcast has this id", code="id_taken")
-        return view(known), False
+        return view(known), creation.resumed()
 
     async def page(self, query: BroadcastsQuery) -> BroadcastPage:
         """One page, newest first.

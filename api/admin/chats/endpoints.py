@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Response
 
-from api.admin.access import Moderator
+from api.admin.access import ModeratorLooks
 from api.admin.chats.schemas import AdminChatDetail, AdminChatPage, AdminChatsQuery, AdminMemberPage, AdminMembersQuery
 from api.admin.chats.service import ChatAdmin
 from api.answers import answer, returns
@@ -26,7 +26,7 @@ Service = Annotated[ChatAdmin, Depends(_service)]
 @router.get(
     "/v1/admin/chats", summary="Find chats", responses={**returns(AdminChatPage, "Chats by id"), **problems(401, 403)}
 )
-async def chats(query: Annotated[AdminChatsQuery, Query()], _staff: Moderator, service: Service) -> Response:
+async def chats(query: Annotated[AdminChatsQuery, Query()], _staff: ModeratorLooks, service: Service) -> Response:
     """For moderators. Codes: `admin_only`, `invalid_cursor`."""
     return answer(await service.page(query))
 
@@ -36,7 +36,7 @@ async def chats(query: Annotated[AdminChatsQuery, Query()], _staff: Moderator, s
     summary="A chat, for administrators",
     responses={**returns(AdminChatDetail, "The chat"), **problems(401, 403, 404)},
 )
-async def chat(chat: str, _staff: Moderator, service: Service) -> Response:
+async def chat(chat: str, _staff: ModeratorLooks, service: Service) -> Response:
     """For moderators; without what is said in it. Codes: `admin_only`, `unknown_chat`."""
     return answer(await service.show(chat))
 
@@ -47,7 +47,7 @@ async def chat(chat: str, _staff: Moderator, service: Service) -> Response:
     responses={**returns(AdminMemberPage, "Members by id"), **problems(401, 403, 404)},
 )
 async def members(
-    chat: str, query: Annotated[AdminMembersQuery, Query()], _staff: Moderator, service: Service
+    chat: str, query: Annotated[AdminMembersQuery, Query()], _staff: ModeratorLooks, service: Service
 ) -> Response:
     """For moderators. Codes: `admin_only`, `unknown_chat`, `invalid_cursor`."""
     return answer(await service.members(chat, query))

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Response
 
-from api.admin.access import Moderator
+from api.admin.access import Moderator, ModeratorLooks
 from api.admin.connections.schemas import (
     ConnectionPage,
     ConnectionsQuery,
@@ -36,7 +36,9 @@ Service = Annotated[ConnectionAdmin, Depends(_service)]
     summary="Who is connected",
     responses={**returns(ConnectionPage, "Connections by client id"), **problems(401, 403)},
 )
-async def connections(query: Annotated[ConnectionsQuery, Query()], _staff: Moderator, service: Service) -> Response:
+async def connections(
+    query: Annotated[ConnectionsQuery, Query()], _staff: ModeratorLooks, service: Service
+) -> Response:
     """For moderators; from the broker. Codes: `admin_only`, `invalid_cursor`, `unavailable`."""
     return answer(await service.page(query))
 
@@ -46,7 +48,7 @@ async def connections(query: Annotated[ConnectionsQuery, Query()], _staff: Moder
     summary="A connection",
     responses={**returns(LiveConnectionDetail, "The connection, or the session that waits"), **problems(401, 403, 404)},
 )
-async def connection(client: str, _staff: Moderator, service: Service) -> Response:
+async def connection(client: str, _staff: ModeratorLooks, service: Service) -> Response:
     """For moderators; with its subscriptions. Codes: `admin_only`, `unknown_connection`, `unavailable`."""
     return answer(await service.show(client))
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Response
 
-from api.admin.access import Moderator
+from api.admin.access import ModeratorLooks
 from api.admin.devices.schemas import AdminDevice, AdminDevicePage, AdminDevicesQuery
 from api.admin.devices.service import DeviceAdmin
 from api.answers import answer, returns
@@ -28,7 +28,7 @@ Service = Annotated[DeviceAdmin, Depends(_service)]
     summary="Find devices",
     responses={**returns(AdminDevicePage, "Devices by id"), **problems(401, 403)},
 )
-async def devices(query: Annotated[AdminDevicesQuery, Query()], _staff: Moderator, service: Service) -> Response:
+async def devices(query: Annotated[AdminDevicesQuery, Query()], _staff: ModeratorLooks, service: Service) -> Response:
     """For moderators. Codes: `admin_only`, `invalid_cursor`."""
     return answer(await service.page(query))
 
@@ -38,6 +38,6 @@ async def devices(query: Annotated[AdminDevicesQuery, Query()], _staff: Moderato
     summary="A device, for administrators",
     responses={**returns(AdminDevice, "The device"), **problems(401, 403, 404)},
 )
-async def device(device: str, _staff: Moderator, service: Service) -> Response:
+async def device(device: str, _staff: ModeratorLooks, service: Service) -> Response:
     """For moderators; never with its secret. Codes: `admin_only`, `unknown_device`."""
     return answer(await service.show(device))

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Response
 
-from api.admin.access import Administrator
+from api.admin.access import AdministratorLooks
 from api.admin.statistics.schemas import Statistics, StatisticsQuery
 from api.admin.statistics.service import StatisticsAdmin
 from api.answers import answer, returns
@@ -28,7 +28,9 @@ Service = Annotated[StatisticsAdmin, Depends(_service)]
     summary="Statistics per hour or day",
     responses={**returns(Statistics, "Every hour or day of the time that was asked for"), **problems(401, 403)},
 )
-async def statistics(query: Annotated[StatisticsQuery, Query()], _staff: Administrator, service: Service) -> Response:
+async def statistics(
+    query: Annotated[StatisticsQuery, Query()], _staff: AdministratorLooks, service: Service
+) -> Response:
     """Messages, active users, deliveries and latencies; the last day by hour or the last month by day when nothing else is asked.
     They are counted every few minutes by the workers. Codes: `admin_only`, `bad_span`.
     """

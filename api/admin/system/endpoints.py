@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
 
-from api.admin.access import Administrator
+from api.admin.access import AdministratorLooks
 from api.admin.system.schemas import SystemHealth, SystemSettings
 from api.admin.system.service import SystemAdmin
 from api.answers import answer, returns
@@ -28,7 +28,7 @@ Service = Annotated[SystemAdmin, Depends(_service)]
     summary="Health of every process",
     responses={**returns(SystemHealth, "Each process with its parts"), **problems(401, 403)},
 )
-async def health(_staff: Administrator, service: Service) -> Response:
+async def health(_staff: AdministratorLooks, service: Service) -> Response:
     """Of those that `PABAL_API_PROCESSES` names. Code: `admin_only`."""
     return answer(await service.health())
 
@@ -38,6 +38,6 @@ async def health(_staff: Administrator, service: Service) -> Response:
     summary="Settings in force",
     responses={**returns(SystemSettings, "Each process with its settings, without secrets"), **problems(401, 403)},
 )
-async def in_force(_staff: Administrator, service: Service) -> Response:
+async def in_force(_staff: AdministratorLooks, service: Service) -> Response:
     """Of those that `PABAL_API_PROCESSES` names. Code: `admin_only`."""
     return answer(await service.in_force())

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Response
 
-from api.admin.access import Administrator, Moderator
+from api.admin.access import Administrator, Moderator, ModeratorLooks
 from api.admin.users.schemas import (
     AdminUserDetail,
     AdminUserPage,
@@ -41,13 +41,13 @@ Service = Annotated[UserAdmin, Depends(_service)]
     summary="Find users",
     responses={**returns(AdminUserPage, "Users by id"), **problems(401, 403)},
 )
-async def users(query: Annotated[UsersQuery, Query()], _staff: Moderator, service: Service) -> Response:
+async def users(query: Annotated[UsersQuery, Query()], _staff: ModeratorLooks, service: Service) -> Response:
     """For moderators. Codes: `admin_only`, `invalid_cursor`."""
     return answer(await service.page(query))
 
 
 @router.get(_ONE, summary="A user", responses={**returns(AdminUserDetail, "The user"), **problems(401, 403, 404)})
-async def user(user: str, _staff: Moderator, service: Service) -> Response:
+async def user(user: str, _staff: ModeratorLooks, service: Service) -> Response:
     """For moderators. Never with credentials. Codes: `admin_only`, `unknown_user`."""
     return answer(await service.show(user))
 

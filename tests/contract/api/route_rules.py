@@ -30,8 +30,10 @@ class Who(IntEnum):
     """Of the chat: an admin of it gets 403."""
     SERVICE = 8
     """A service account: every user gets the same 403."""
-    ADMINISTRATOR = 9
-    """Of the system: everybody else gets 403 `admin_only`, whatever the path names."""
+    MODERATOR = 9
+    """Of the system: every user below gets 403 `admin_only`, whatever the path names."""
+    ADMINISTRATOR = 10
+    """Likewise, moderators included."""
 
 
 Body = Callable[[], dict[str, Any]]
@@ -66,7 +68,7 @@ def _fixed(**body: Any) -> Body:
 
 _MESSAGE = "/v1/chats/{chat}/messages/{message}"
 _LETTER = "/v1/admin/dead-letters/{letter}"
-_ADMIN = Who.ADMINISTRATOR
+_ADMIN, _KEEPER = Who.ADMINISTRATOR, Who.MODERATOR
 _WHY = {"reason": "욕설 신고 3건"}
 
 RULES: dict[tuple[str, str], Rule] = {
@@ -148,26 +150,25 @@ RULES: dict[tuple[str, str], Rule] = {
     ("get", _LETTER): Rule(Who.ADMINISTRATOR),
     ("delete", _LETTER): Rule(Who.ADMINISTRATOR),
     ("post", _LETTER + "/replay"): Rule(Who.ADMINISTRATOR),
-    # For moderators, too, as far as test_admin_users.py and test_admin.py say.
     ("get", "/v1/announcements"): Rule(Who.SIGNED_IN),
-    ("get", "/v1/admin/users"): Rule(_ADMIN),
-    ("get", "/v1/admin/users/{user}"): Rule(_ADMIN),
-    ("put", "/v1/admin/users/{user}/suspension"): Rule(_ADMIN, _fixed(**_WHY)),
+    ("get", "/v1/admin/users"): Rule(_KEEPER),
+    ("get", "/v1/admin/users/{user}"): Rule(_KEEPER),
+    ("put", "/v1/admin/users/{user}/suspension"): Rule(_KEEPER, _fixed(**_WHY)),
     ("put", "/v1/admin/users/{user}/ban"): Rule(_ADMIN, _fixed(**_WHY)),
-    ("delete", "/v1/admin/users/{user}/block"): Rule(_ADMIN, query=_WHY),
-    ("put", "/v1/admin/users/{user}/shadow"): Rule(_ADMIN, _fixed(**_WHY)),
-    ("delete", "/v1/admin/users/{user}/shadow"): Rule(_ADMIN, query=_WHY),
-    ("delete", "/v1/admin/users/{user}/sign-ins"): Rule(_ADMIN, query=_WHY),
+    ("delete", "/v1/admin/users/{user}/block"): Rule(_KEEPER, query=_WHY),
+    ("put", "/v1/admin/users/{user}/shadow"): Rule(_KEEPER, _fixed(**_WHY)),
+    ("delete", "/v1/admin/users/{user}/shadow"): Rule(_KEEPER, query=_WHY),
+    ("delete", "/v1/admin/users/{user}/sign-ins"): Rule(_KEEPER, query=_WHY),
     ("put", "/v1/admin/users/{user}/rank"): Rule(_ADMIN, _fixed(rank="user", **_WHY)),
-    ("get", "/v1/admin/chats"): Rule(_ADMIN),
-    ("get", "/v1/admin/chats/{chat}"): Rule(_ADMIN),
-    ("get", "/v1/admin/chats/{chat}/members"): Rule(_ADMIN),
-    ("get", "/v1/admin/devices"): Rule(_ADMIN),
-    ("get", "/v1/admin/devices/{device}"): Rule(_ADMIN),
-    ("get", "/v1/admin/connections"): Rule(_ADMIN),
-    ("get", "/v1/admin/connections/{client}"): Rule(_ADMIN),
-    ("delete", "/v1/admin/connections/{client}"): Rule(_ADMIN, query=_WHY),
-    ("delete", "/v1/admin/messages/{message}"): Rule(_ADMIN, query=_WHY),
+    ("get", "/v1/admin/chats"): Rule(_KEEPER),
+    ("get", "/v1/admin/chats/{chat}"): Rule(_KEEPER),
+    ("get", "/v1/admin/chats/{chat}/members"): Rule(_KEEPER),
+    ("get", "/v1/admin/devices"): Rule(_KEEPER),
+    ("get", "/v1/admin/devices/{device}"): Rule(_KEEPER),
+    ("get", "/v1/admin/connections"): Rule(_KEEPER),
+    ("get", "/v1/admin/connections/{client}"): Rule(_KEEPER),
+    ("delete", "/v1/admin/connections/{client}"): Rule(_KEEPER, query=_WHY),
+    ("delete", "/v1/admin/messages/{message}"): Rule(_KEEPER, query=_WHY),
     ("post", "/v1/admin/broadcasts"): Rule(_ADMIN, _fixed(text="점검합니다", **_WHY)),
     ("get", "/v1/admin/broadcasts"): Rule(_ADMIN),
     ("get", "/v1/admin/broadcasts/{broadcast}"): Rule(_ADMIN),
@@ -178,3 +179,14 @@ RULES: dict[tuple[str, str], Rule] = {
     ("get", "/v1/admin/health"): Rule(_ADMIN),
     ("get", "/v1/admin/settings"): Rule(_ADMIN),
 }
+
+
+def opening(route: tuple[str, str]) -> set[str]:
+    """The scopes with which a program may call a route."""
+    who = RULES[route].who
+    if who is Who.SERVICE:
+        return {"introspect"}
+    if who < Who.MODERATOR:
+        return set()
+    found = {"admin", "moderate"} if who is Who.MODERATOR else {"admin"}
+    return found | {"admin:read"} if route[0] == "get" else found

@@ -11,8 +11,9 @@ import httpx
 from api.app import create_app
 from api.clock import now
 from api.settings import Settings
+from api.testing import User
 from chat.models import User as Person
-from tests.contract.api.route_rules import RULES, Rule, Who
+from tests.contract.api.route_rules import RULES, Rule, Who, opening
 from tests.contract.api.world import INSIDE, MISSING, OUTSIDE, World, new_chat
 
 
@@ -23,7 +24,7 @@ def routes(**wanted: Any) -> Iterator[tuple[str, str]]:
 
 
 CHAT_ROUTES = list(routes(who=set(INSIDE.values())))
-ADMIN_ROUTES = list(routes(who={Who.ADMINISTRATOR}))
+ADMIN_ROUTES = list(routes(who={Who.ADMINISTRATOR, Who.MODERATOR}))
 OWN_ROUTES = list(routes(who={Who.SIGNED_IN}))
 
 
@@ -100,11 +101,48 @@ async def test_administration_is_for_administrators(world: World) -> None:
         assert (await world.call("root", route, MISSING)).status_code in {200, 201, 204, 404, 422}, route
 
 
+async def test_moderators(world: World) -> None:
+    """What is for moderators is refused to no moderator, what is for administrators is refused to them as to everybody."""
+    await world.api.user("keeper")
+    await world.api.stores.admin.set_rank("keeper", admin=False, moderator=True)
+    world.users["keeper"] = await world.api.sign_in("keeper")
+    for route in ADMIN_ROUTES:
+        answers = [await world.call("keeper", route, ids) for ids in (MISSING, world.ids)]
+        if RULES[route].who is Who.MODERATOR:
+            assert all(one.status_code < 500 and "admin_only" not in one.text for one in answers), route
+        else:
+            alike(*answers, await world.call("member", route, MISSING))
+
+
 async def test_what_is_for_services_is_for_no_user(world: World) -> None:
     for route in routes(who={Who.SERVICE}):
         answers = [await world.call(who, route, ids) for who in world.users for ids in (world.ids, MISSING)]
         assert answers[0].status_code == 403, route
         alike(*answers)
+
+
+async def test_programs_open_what_their_scopes_name(world: World) -> None:
+    """Every route by every scope: what a scope does not name is refused alike, whatever is there, and nobody's chat or device is open to any."""
+    for scope in ("introspect", "admin:read", "moderate", "admin"):
+        world.users[scope] = await program(world, f"svc-{scope.replace(':', '-')}", scope)
+    for route, rule in RULES.items():
+        if rule.who is Who.ANYBODY:
+            continue
+        for scope in ("introspect", "admin:read", "moderate", "admin"):
+            if scope in opening(route):
+                answer = await world.call(scope, route, MISSING)
+                assert answer.status_code in {200, 201, 204, 404, 422}, (route, scope, answer.text)
+                continue
+            answers = [await world.call(scope, route, ids) for ids in (world.ids, MISSING)]
+            assert (answers[0].status_code, answers[0].json()["code"]) == (403, "insufficient_scope"), (route, scope)
+            alike(*answers)
+
+
+async def program(world: World, id_: str, scope: str) -> User:
+    """A service account with a scope, signed in."""
+    made = await world.users["root"].post("/v1/admin/services", {"id": id_, "name": "가게", "scopes": [scope]})
+    form = {"grant_type": "client_credentials", "client_id": id_, "client_secret": made.json()["secret"]}
+    return User(world.api.client, id_, (await world.api.client.post("/v1/auth/token", data=form)).json())
 
 
 async def test_what_belongs_to_others_looks_like_nothing(world: World) -> None:

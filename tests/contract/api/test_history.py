@@ -269,6 +269,22 @@ async def test_deleting_is_sending(api: Harness) -> None:
     assert problem(await haneul.call("DELETE", f"/v1/chats/{chat}/messages/nothing")) == (422, "invalid_id")
 
 
+async def test_who_only_reads_hides_from_themselves_and_deletes_nothing(api: Harness) -> None:
+    haneul, bada = await api.user("haneul"), await api.user("bada")
+    chat = (await haneul.post("/v1/chats", {"kind": "channel", "title": "소식", "members": ["bada"]})).json()["id"]
+    said = event(chat, 1)
+    await api.stores.messages.insert([said])
+    path = f"/v1/chats/{chat}/messages"
+    assert problem(await bada.call("DELETE", f"{path}/{said.id}")) == (403, "read_only")
+    assert (await bada.call("DELETE", f"{path}/{said.id}", params={"for": "me"})).status_code == 204
+    newest = (await api.stores.messages.before(chat, None, 1))[0]
+    assert (newest.type, newest.target, newest.sender) == ("hide", said.id, "bada")
+    like = {"id": new_message_id(), "type": "reaction", "target": said.id, "body": {"emoji": "👍"}}
+    assert problem(await bada.post(path, like)) == (403, "read_only")
+    eve = await api.user("eve")
+    assert problem(await eve.call("DELETE", f"{path}/{said.id}", params={"for": "me"})) == (404, "unknown_chat")
+
+
 async def test_an_answer_that_is_as_it_was_is_not_sent_again(api: Harness) -> None:
     haneul, _, chat = await pair(api)
     said = event(chat, 1)

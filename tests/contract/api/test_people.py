@@ -149,10 +149,12 @@ async def test_nobody_knows_or_blocks_who_is_not_there(api: Harness, collection:
     assert (await haneul.get(f"/v1/{collection}")).json() == {"items": [], "next": None}
 
 
-async def test_a_block_is_told_to_the_bridge_at_once(api: Harness) -> None:
+async def test_a_block_is_told_to_bridge_and_broker_at_once(api: Harness) -> None:
     haneul, mori = await api.user("haneul"), await api.user("mori")
-    news = Invalidation(kind="member", chat=direct_chat_id("haneul", "mori"), user="mori")
-    for method, told in (("PUT", [news]), ("DELETE", [news]), ("DELETE", [])):
+    chat = direct_chat_id("haneul", "mori")
+    news = [Invalidation(kind="member", chat=chat, user=user) for user in ("mori", "haneul")]
+    news.append(Invalidation(kind="relation", user="mori"))
+    for method, told in (("PUT", news), ("DELETE", news), ("DELETE", [])):
         api.invalidations.published.clear()
         assert (await haneul.call(method, "/v1/blocks/mori")).status_code == 204
         assert api.invalidations.published == told

@@ -11,9 +11,11 @@ import httpx
 import pytest
 
 from adapters.totp import STEP_SECONDS, code_at
+from api.limits import Limits
 from api.second_factor.endpoints import second_factors
 from api.second_factor.service import SecondFactors
 from api.testing import PASSWORD, Harness, User
+from chat.errors import Unavailable
 
 PATH = "/v1/me/second-factor"
 
@@ -136,3 +138,24 @@ async def test_the_secret_is_not_in_the_database(api: Harness, clock: Clock) -> 
     assert stored is not None
     assert app.secret not in base64.urlsafe_b64decode(stored.sealed)
     assert not any(code.replace("-", "") in str(stored) for code in codes)
+
+
+async def test_codes_of_a_confirmation_that_was_killed_are_not_lost(
+    api: Harness, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the codes nobody could take the factor away again who loses the app: the second attempt shows those that count."""
+    haneul = await api.user("haneul")
+    app = App(clock, (await haneul.post(PATH, {"password": PASSWORD})).json()["secret"])
+    request = {"json": {"code": app.code()}, "headers": {"Idempotency-Key": "key"}}
+    with monkeypatch.context() as patch:
+
+        async def gone(*_: object) -> None:
+            raise Unavailable("the process is about to be killed")
+
+        patch.setattr(Limits, "signed_in", gone)
+        assert (await haneul.call("POST", f"{PATH}/confirm", **request)).status_code == 503
+    answer = await haneul.call("POST", f"{PATH}/confirm", **request)
+    codes = answer.raise_for_status().json()["recovery_codes"]
+    assert (await haneul.get(PATH)).json() == {"enabled": True, "recovery_codes": len(codes)}
+    assert (await token(api, codes[3])).status_code == 200
+    assert (await haneul.post(f"{PATH}/confirm", {"code": app.code(1)})).json()["code"] == "no_second_factor"

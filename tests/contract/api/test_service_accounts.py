@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from api.testing import Harness, User
+from chat.audit import AuditSearch
 from chat.models import User as Account
 
 
@@ -102,6 +103,19 @@ async def test_a_programs_token_opens_what_it_was_given_and_nothing_else(api: Ha
     for who in (haneul,):
         assert (await who.get("/v1/admin/services")).status_code == 403
         assert (await introspect(who, who.tokens["access_token"])).status_code == 403
+
+
+async def test_what_a_program_does_is_its_own(api: Harness) -> None:
+    """It has the rank that its scopes name, and the audit log says that it was the program."""
+    root = await admin(api)
+    await api.user("haneul")
+    keeper = await signed_in(api, await service(root, "svc-keeper", ["moderate"]))
+    why = {"reason": "신고 3건"}
+    for user, expected in (("haneul", 200), ("root", 403)):
+        assert (await keeper.call("PUT", f"/v1/admin/users/{user}/suspension", json=why)).status_code == expected
+    (found,) = await api.stores.audit.search(AuditSearch(action="user.suspended"), limit=9)
+    assert (found.by, found.target, found.reason) == ("svc-keeper", "haneul", "신고 3건")
+    assert (await keeper.call("PUT", "/v1/admin/users/haneul/ban", json=why)).json()["code"] == "insufficient_scope"
 
 
 async def test_nobody_gives_what_they_do_not_have(api: Harness) -> None:

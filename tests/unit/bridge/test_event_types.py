@@ -96,6 +96,37 @@ async def test_sync_shows_each_what_is_theirs(world: Any, said: Event) -> None:
     assert "'only'" not in str(pages)
 
 
+async def test_what_somebody_has_cleared_comes_without_words_and_leaves_no_gap(world: Any, said: Event) -> None:
+    """Somebody else's own event stays a `void`, also below the point up to which it is cleared."""
+    await do(world, "user2", "hide", said.id)
+    await world.send("c1", "user2", "둘")
+    await world.stores.chats.clear("c1", "user1", 2)
+    pages = {}
+    for user in ("user1", "user2"):
+        await world.publish(topics.sync(user), {"cursors": {"c1": 0}})
+        pages[user] = next(one for one in world.inbox(user) if one["type"] == "sync")
+    mine = [
+        (event["seq"], event["type"], "body" in event, event.get("hidden", False)) for event in pages["user1"]["events"]
+    ]
+    assert mine == [(1, "message", False, True), (2, "void", False, False), (3, "message", True, False)]
+    assert [event["seq"] for event in pages["user2"]["events"]] == [1, 2, 3]
+    assert pages["user1"]["next"] == pages["user1"]["last"] == 3
+
+
+async def test_who_only_reads_hides_messages_from_themselves_and_does_nothing_else(world: Any, said: Event) -> None:
+    await world.stores.chats.add_member(Member("c1", "dora", Role.READER, NOW))
+    assert await do(world, "dora", "hide", said.id) is None
+    assert views.seen_by(await message(world, said.id), "dora").hidden
+    (told,) = own(world, "dora")
+    assert (told.type, told.target) == ("hide", said.id)
+    for type_ in ("delete", "reaction", "pin", "edit", "message"):
+        wish = {"target": said.id} if type_ != "message" else {}
+        body = Body(emoji="👍") if type_ == "reaction" else Body(text="x") if type_ in ("edit", "message") else None
+        answer = await world.send("c1", "dora", type=type_, body=body, **wish)
+        assert answer.code == "not_a_writer", type_
+    assert await do(world, "stranger", "hide", said.id) == "not_a_writer"
+
+
 # -- pin -----------------------------------------------------------------------------------------------------------------
 
 

@@ -267,7 +267,7 @@ async def build() -> BuildHouse:
     def make(**limits: object) -> House:
         stores, accounts, clock = memory_stores(), Accounts(), Clock()
         chats, grants = Flaky(stores.chats), Flaky(stores.grants)
-        policy = ChatPolicy(accounts, chats, stores.devices, grants)  # type: ignore[arg-type]
+        policy = ChatPolicy(accounts, chats, stores.devices, grants, stores.blocks)  # type: ignore[arg-type]
         made = Broker(policy, limits=Limits(**limits), ingest_filters=INGEST_FILTERS, clock=clock)  # type: ignore[arg-type]
         return House(stores, chats, grants, accounts, clock, made)
 

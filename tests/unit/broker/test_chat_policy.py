@@ -6,9 +6,14 @@ import msgspec
 import pytest
 
 from broker.policy import Action, Identity, Login, LoginRefused, Undecided
+from broker.watch import apply
+from chat.envelopes import Invalidation
 from chat.errors import Unavailable
+from chat.ids import direct_chat_id
 from chat.models import Role
-from tests.unit.broker.conftest import AT, CHAT, BuildHouse, House
+from chat.people import Block
+from mqtt.packets import Publish
+from tests.unit.broker.conftest import AT, CHAT, BuildHouse, House, Socket
 
 MEMBER, READER, OUTSIDER = Identity("user1"), Identity("reader"), Identity("user3")
 DEVICE, BRIDGE = Identity("dev-1"), Identity("svc-bridge", service=True)
@@ -127,6 +132,57 @@ async def test_a_reader_listens_and_acknowledges_and_does_not_write(house: House
     assert await may(house, READER, PUBLISH, f"chats/{CHAT}/ack/reader")
     assert not await may(house, READER, PUBLISH, f"chats/{CHAT}/send/reader")
     assert not await may(house, READER, PUBLISH, f"chats/{CHAT}/typing/reader")
+
+
+async def test_who_is_blocked_is_told_neither_presence_nor_typing(house: House) -> None:
+    """Presence of whom they are blocked by, wherever they meet; typing in the direct chat of the two, in both directions, as messages."""
+    direct = direct_chat_id("user1", "user2")
+    await house.join("user1", chat=direct)
+    await house.join("user2", chat=direct)
+    other = Identity("user2")
+    rights = [
+        (MEMBER, SUBSCRIBE, "users/user2/presence", True),
+        (other, SUBSCRIBE, "users/user1/presence", False),
+        (MEMBER, PUBLISH, f"chats/{direct}/typing/user1", False),
+        (other, PUBLISH, f"chats/{direct}/typing/user2", False),
+        (MEMBER, PUBLISH, f"chats/{CHAT}/typing/user1", True),
+        (other, SUBSCRIBE, f"chats/{direct}/messages", True),
+        (other, PUBLISH, f"chats/{direct}/ack/user2", True),
+        (other, SUBSCRIBE, "users/user2/presence", True),
+    ]
+    for who, action, topic, _ in rights:
+        assert await may(house, who, action, topic), topic
+    await house.stores.blocks.put(Block("user1", "user2", AT))
+    for who, action, topic, still in rights:
+        assert await may(house, who, action, topic) is still, topic
+    await house.stores.blocks.drop("user1", "user2")
+    for who, action, topic, _ in rights:
+        assert await may(house, who, action, topic), topic
+
+
+async def test_a_block_cuts_presence_and_typing_that_were_granted(house: House) -> None:
+    direct = direct_chat_id("user1", "user2")
+    await house.join("user1", chat=direct)
+    await house.join("user2", chat=direct)
+    one, other = await house.client("user1"), await house.client("user2")
+    await other.subscribe("users/user1/presence", f"chats/{direct}/typing/+")
+    await other.take()  # the retained presence
+    typing = Publish(f"chats/{direct}/typing/user1", b"{}")
+    assert [packet.topic for packet in await heard(house, one, other, typing)] == [typing.topic]
+    await house.stores.blocks.put(Block("user1", "user2", AT))
+    apply(house.broker, Invalidation(kind="member", chat=direct, user="user1"))
+    apply(house.broker, Invalidation(kind="relation", user="user2"))
+    await house.rest()
+    (session,) = house.broker.core.sessions_of("user2")
+    assert set(session.subscriptions) == {f"chats/{direct}/typing/+"}
+    assert await heard(house, one, other, typing) == []
+
+
+async def heard(house: House, one: Socket, other: Socket, packet: Publish) -> list[Publish]:
+    """What `other` gets when `one` publishes."""
+    await one.send(packet)
+    await house.rest()
+    return [got for got in await other.take() if isinstance(got, Publish)]
 
 
 async def test_presence_is_for_those_who_share_a_chat(house: House) -> None:

@@ -125,7 +125,7 @@ async def _policy() -> ChatPolicy:
             assert await stores.chats.remove_member(chat, user, AT)
     for device, owner in OWNERS.items():
         await stores.devices.add(Device(id=device, owner=owner, name="온도계", secret_hash="", created_at=AT))
-    return ChatPolicy(Accounts(), stores.chats, stores.devices, stores.grants)
+    return ChatPolicy(Accounts(), stores.chats, stores.devices, stores.grants, stores.blocks)
 
 
 @pytest.fixture(scope="module")
