@@ -80,12 +80,9 @@ class FcmSender:
         Raises:
             PushTokenDead, PushRejected, PushRetry: see the table above.
         """
+        shown = {} if push.data_only else {"notification_title": push.title, "notification_body": push.text}
         payload = self._api.parse_payload(
-            fcm_token=push.token.token,
-            notification_title=push.title,
-            notification_body=push.text,
-            data_payload=dict(push.data),
-            **_platform_blocks(push),
+            fcm_token=push.token.token, data_payload=dict(push.data), **shown, **_platform_blocks(push)
         )
         try:
             response = self._api.send_request(payload)
@@ -193,42 +190,45 @@ def retry_after(response: requests.Response, *, now: float | None = None) -> flo
 
 
 def _platform_blocks(push: Push) -> dict[str, dict[str, Any]]:
-    """The block of the token's own platform: newer pushes of a chat replace older ones on the screen, all wake the screen."""
+    """The block of the token's own platform: newer pushes of a chat replace older ones on the screen, all wake the app."""
     block = _BLOCKS.get(push.token.platform)
     return block(push) if block is not None else {}
 
 
 def _android(push: Push) -> dict[str, dict[str, Any]]:
-    return {
-        "android_config": {
-            "collapse_key": push.collapse_key,
-            "priority": "HIGH",
-            "notification": {"tag": push.collapse_key},
-        }
-    }
+    config: dict[str, Any] = {"collapse_key": push.collapse_key, "priority": "HIGH"}
+    if not push.data_only:
+        config["notification"] = {"tag": push.collapse_key}
+        if push.badge is not None:
+            config["notification"]["notification_count"] = push.badge
+    return {"android_config": config}
 
 
 def _ios(push: Push) -> dict[str, dict[str, Any]]:
+    aps: dict[str, Any] = {} if push.badge is None else {"badge": push.badge}
     # apns-collapse-id has at most 64 bytes; a chat id has at most 64 characters of ASCII.
-    headers = {"apns-collapse-id": push.collapse_key[:64], "apns-priority": "10"}
-    return {
-        "apns_config": {
-            "headers": headers,
-            "payload": {"aps": {"sound": "default", "thread-id": push.collapse_key}},
-        }
-    }
+    headers = {"apns-collapse-id": push.collapse_key[:64]}
+    if push.data_only:
+        # Apple takes a push that only wakes the app with this type and priority, and with no other.
+        headers |= {"apns-push-type": "background", "apns-priority": "5"}
+        aps["content-available"] = 1
+    else:
+        headers |= {"apns-push-type": "alert", "apns-priority": "10"}
+        aps |= {"sound": "default", "thread-id": push.collapse_key}
+    return {"apns_config": {"headers": headers, "payload": {"aps": aps}}}
 
 
 def _web(push: Push) -> dict[str, dict[str, Any]]:
-    # A Topic of Web Push has at most 32 characters of base64url (RFC 8030 §5.4), fewer than a chat id.
+    config: dict[str, Any] = {"headers": {"Topic": topic_of(push), "Urgency": "high"}}
+    if not push.data_only:
+        config["notification"] = {"tag": push.collapse_key}
+    return {"webpush_config": config}
+
+
+def topic_of(push: Push) -> str:
+    """The Topic of Web Push: at most 32 characters of base64url (RFC 8030 §5.4), fewer than a chat id has."""
     digest = hashlib.sha256(push.collapse_key.encode()).digest()
-    topic = base64.urlsafe_b64encode(digest)[:32].decode()
-    return {
-        "webpush_config": {
-            "headers": {"Topic": topic, "Urgency": "high"},
-            "notification": {"tag": push.collapse_key},
-        }
-    }
+    return base64.urlsafe_b64encode(digest)[:32].decode()
 
 
 _BLOCKS: dict[str, Callable[[Push], dict[str, dict[str, Any]]]] = {"android": _android, "ios": _ios, "web": _web}

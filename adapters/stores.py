@@ -24,6 +24,7 @@ from chat.ports import (
     ServiceAccountStore,
     UserStore,
 )
+from chat.push_preferences import PushPreferenceStore
 from chat.statistics import StatisticsStore
 
 
@@ -44,6 +45,7 @@ class Stores:
     devices: DeviceStore
     grants: GrantStore
     push_tokens: PushTokenStore
+    push_preferences: PushPreferenceStore
     dead_letters: DeadLetterStore
     contacts: ContactStore
     blocks: BlockStore

@@ -11,6 +11,7 @@ from workers.broadcast import Broadcaster
 from workers.erase import Eraser
 from workers.push.deliver import PushDelivery
 from workers.push.sweep import PushSweep
+from workers.push.withdraw import Withdrawals
 from workers.statistics import RollUp
 
 T = TypeVar("T")
@@ -21,6 +22,7 @@ class Services:
     """What jobs call. `close` ends connections and threads; without a link to the broker there is no `broadcaster`."""
 
     delivery: PushDelivery
+    withdrawals: Withdrawals
     sweep: PushSweep
     eraser: Eraser
     roll_up: RollUp

@@ -21,6 +21,7 @@ from adapters.memory.memberships import MemoryMemberships
 from adapters.memory.messages import MemoryMessages
 from adapters.memory.notices import MemoryNotices
 from adapters.memory.openings import MemoryOpenings
+from adapters.memory.push_preferences import MemoryPushPreferences
 from adapters.memory.push_tokens import MemoryPushTokens
 from adapters.memory.receipts import MemoryReceipts
 from adapters.memory.second_factors import MemorySecondFactors
@@ -46,6 +47,7 @@ def memory_stores() -> Stores:
         devices=devices,
         grants=MemoryGrants(),
         push_tokens=MemoryPushTokens(),
+        push_preferences=MemoryPushPreferences(),
         dead_letters=MemoryDeadLetters(),
         contacts=MemoryContacts(),
         blocks=MemoryBlocks(),
