@@ -21,12 +21,8 @@ Errors: https://firebase.google.com/docs/reference/fcm/rest/v1/FcmError
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import threading
-import time
 from collections.abc import Callable
-from email.utils import parsedate_to_datetime
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
@@ -37,24 +33,12 @@ import requests
 from google.auth.exceptions import GoogleAuthError
 from pyfcm import FCMNotification
 from pyfcm.errors import FCMError
-from requests.adapters import HTTPAdapter
-from urllib3 import Retry
 
+from adapters.push_http import LATER, TIMEOUT, one_try, retry_after, topic_of
 from chat.ports import Push
 from chat.pushes import PushRejected, PushRetry, PushTokenDead
 
 GOOGLE = "https://fcm.googleapis.com"
-
-TIMEOUT = 10.0
-"""Seconds for a connect and for each pause in the answer: FCM answers in well under one."""
-
-MAX_CONNECTIONS = 32
-"""Connections that are kept open; one per thread that sends at the same time."""
-
-MAX_RETRY_AFTER = 86_400.0
-"""A provider that asks for more than a day is taken to mean a day."""
-
-_LATER = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
 
 
 class FcmSender:
@@ -109,9 +93,7 @@ class _OneTry(FCMNotification):  # type: ignore[misc]  # pyfcm ships no types
         self.FCM_END_POINT_BASE = f"{endpoint.rstrip('/')}/v1/projects"
         self._timeout = timeout
         self._token_lock = threading.Lock()
-        # read=False: a request that may have been taken is not sent again.
-        never = Retry(total=0, read=False)
-        adapter = HTTPAdapter(pool_maxsize=MAX_CONNECTIONS, max_retries=never)
+        adapter = one_try()
         super().__init__(service_account_file=str(service_account_file), adapter=adapter)
         self._initialize_credentials()  # now, so that a wrong file is an error at the start and not at the first push
 
@@ -157,7 +139,7 @@ def _raise_for(response: requests.Response) -> NoReturn:
     reason = f"FCM answered {status} {code}".rstrip()
     if code == "UNREGISTERED":
         raise PushTokenDead(reason)
-    if status == HTTPStatus.UNAUTHORIZED or status in _LATER or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    if status == HTTPStatus.UNAUTHORIZED or status in LATER or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         raise PushRetry(reason, after=retry_after(response))
     raise PushRejected(reason)
 
@@ -170,23 +152,6 @@ def _error_code(response: requests.Response) -> str:
         return str(details[0]["errorCode"] if details else error.get("status", ""))
     except (ValueError, KeyError, TypeError, AttributeError):
         return ""
-
-
-def retry_after(response: requests.Response, *, now: float | None = None) -> float | None:
-    """The seconds that Retry-After asks for (RFC 9110 §10.2.3: seconds or a date); None without a usable one.
-
-    Args:
-        response: anything with `headers`.
-        now: Unix time; the clock's when omitted.
-    """
-    value = response.headers.get("Retry-After", "").strip()
-    if value.isdecimal():
-        return min(float(value), MAX_RETRY_AFTER)
-    try:
-        at = parsedate_to_datetime(value).timestamp()
-    except (ValueError, IndexError, TypeError):
-        return None
-    return min(max(0.0, at - (time.time() if now is None else now)), MAX_RETRY_AFTER)
 
 
 def _platform_blocks(push: Push) -> dict[str, dict[str, Any]]:
@@ -223,12 +188,6 @@ def _web(push: Push) -> dict[str, dict[str, Any]]:
     if not push.data_only:
         config["notification"] = {"tag": push.collapse_key}
     return {"webpush_config": config}
-
-
-def topic_of(push: Push) -> str:
-    """The Topic of Web Push: at most 32 characters of base64url (RFC 8030 §5.4), fewer than a chat id has."""
-    digest = hashlib.sha256(push.collapse_key.encode()).digest()
-    return base64.urlsafe_b64encode(digest)[:32].decode()
 
 
 _BLOCKS: dict[str, Callable[[Push], dict[str, dict[str, Any]]]] = {"android": _android, "ios": _ios, "web": _web}

@@ -16,6 +16,7 @@ from adapters.oidc import OidcProvider
 from adapters.sealing import Seal
 from adapters.stores import Stores
 from adapters.tokens import Jwks, TokenIssuer
+from adapters.vapid import VapidKeys
 from api.auth.passwords import Passwords
 from api.limits import STANDING, Limits, Requests
 from api.settings import Settings
@@ -36,6 +37,7 @@ class Parts:
 
     Attributes:
         authority: who signs certificates of devices; None when nobody does.
+        vapid: the keys by which push services of browsers know us; None: there is no Web Push.
         health: what the process needs, by name, and whether it answers now; never raises.
     """
 
@@ -45,6 +47,7 @@ class Parts:
     jwks: Jwks
     authenticator: PolicyAuthenticator
     authority: Authority | None
+    vapid: VapidKeys | None
     seal: Seal
     providers: Mapping[str, OidcProvider]
     passwords: Passwords

@@ -261,11 +261,13 @@ class Subscription(msgspec.Struct, frozen=True):
         endpoint: an address of the browser's push service; whoever knows it and is believed (VAPID) may push there.
         p256dh: the browser's public key, uncompressed point, base64url.
         auth: 16 bytes that browser and server share, base64url.
+        key: the server's public key (VAPID) that the browser was given when it subscribed, base64url: no other may push there.
     """
 
     endpoint: str
     p256dh: str
     auth: str
+    key: str
 
 
 class PushToken(msgspec.Struct):

@@ -23,10 +23,12 @@ from kombu import Queue
 from adapters import logging, mongo, valkey
 from adapters.jobs import TRANSPORT, celery_app
 from adapters.mqtt_link import MqttLink
-from adapters.push_dispatch import FCM_PLATFORMS, PushDispatcher
+from adapters.push_dispatch import FCM_PLATFORMS, WEB_PUSH_PLATFORMS, PushDispatcher
 from adapters.push_fcm import FcmSender
+from adapters.push_web import WebPushSender
 from adapters.settings_view import visible
 from adapters.stores import Stores
+from adapters.vapid import VapidKeys
 from chat.errors import Unavailable
 from chat.jobs import MAINTENANCE_QUEUE, PUSH_QUEUE
 from chat.ports import PushSender
@@ -137,6 +139,8 @@ def _sender(settings: WorkerSettings) -> PushDispatcher:
     senders: dict[frozenset[str], PushSender] = {}
     if settings.fcm_service_account_file is not None:
         senders[FCM_PLATFORMS] = FcmSender(settings.fcm_service_account_file, endpoint=settings.fcm_endpoint)
+    if settings.vapid_dir is not None:
+        senders[WEB_PUSH_PLATFORMS] = WebPushSender(VapidKeys(settings.vapid_dir, settings.vapid_contact))
     return PushDispatcher(senders)
 
 

@@ -39,6 +39,9 @@ class WorkerSettings(BaseSettings):
 
     fcm_service_account_file: Path | None = None
     fcm_endpoint: str = "https://fcm.googleapis.com"
+    vapid_dir: Path | None = None
+    """The keys by which push services of browsers know us; without one no browser is pushed to but through FCM."""
+    vapid_contact: str = "mailto:postmaster@localhost"
 
     worker_http: str = "127.0.0.1:9103"
     worker_state_dir: Path = Path("var/worker")

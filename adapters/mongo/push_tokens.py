@@ -1,7 +1,7 @@
 """Collection `push_tokens`: one document per installation that pushes reach.
 
 `_id` the token (FCM's registration id; of a browser's own subscription a hash of its endpoint) · `user_id`, `platform` string · `updated_at`
-date · `data_only` bool? (absent: no) · `subscription` {`endpoint`, `p256dh`, `auth`}? · `held_until` date? · `failures` int? (absent: 0)
+date · `data_only` bool? (absent: no) · `subscription` {`endpoint`, `p256dh`, `auth`, `key`}? · `held_until` date? · `failures` int? (absent: 0)
 
 | index | for |
 |---|---|

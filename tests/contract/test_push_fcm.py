@@ -20,7 +20,8 @@ from google.auth import crypt, jwt
 from joserfc.jwk import RSAKey
 
 from adapters.memory.push import MemoryPushSender
-from adapters.push_fcm import FcmSender, retry_after
+from adapters.push_fcm import FcmSender
+from adapters.push_http import retry_after
 from chat.models import PushToken
 from chat.ports import Push, PushSender
 from chat.pushes import PushError, PushRejected, PushRetry, PushTokenDead

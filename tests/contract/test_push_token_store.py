@@ -39,7 +39,7 @@ async def test_a_dropped_token_is_gone(stores: Stores) -> None:
 
 
 async def test_what_an_installation_says_comes_back(stores: Stores) -> None:
-    keys = Subscription("https://push.example/구독/1", "BCVxsr7N", "BTBZMqHH")
+    keys = Subscription("https://push.example/구독/1", "BCVxsr7N", "BTBZMqHH", "BA1Hxzyi")
     browser = PushToken("wp-1", "user1", "webpush", AT, data_only=True, subscription=keys)
     await stores.push_tokens.put(browser)
     assert await stores.push_tokens.of_users(["user1"]) == {"user1": [browser]}

@@ -1,0 +1,83 @@
+"""Who has seen on one device what is on the screen of another."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from adapters.memory.jobs import MemoryJobQueue
+from adapters.memory.push_progress import MemoryPushProgress
+from bridge import withdrawals
+from bridge.withdrawals import SeenElsewhere
+from chat.errors import Unavailable
+from chat.jobs import PUSH_EVENT, PUSH_WITHDRAW
+from chat.pushes import Pushed, of_user
+
+AT = datetime(2026, 5, 1, tzinfo=UTC)
+
+
+async def shown(progress: MemoryPushProgress, chat: str, user: str, seq: int) -> None:
+    await progress.note({(chat, of_user(user)): Pushed(seq, AT)})
+
+
+async def test_only_who_has_it_on_a_screen_gets_a_job() -> None:
+    progress, jobs = MemoryPushProgress(), MemoryJobQueue()
+    seen = SeenElsewhere(progress, jobs)
+    await shown(progress, "c1", "user1", 5)
+    await shown(progress, "c1", "user2", 7)
+    await shown(progress, "c2", "user3", 1)
+    seen.add([(("c1", "user1"), 5), (("c1", "user2"), 6), (("c1", "user3"), 9), (("c2", "user1"), 9)])
+    seen.add([(("c2", "user3"), 1)])
+    await seen.flush()
+    assert [(job.name, job.args) for job in jobs.jobs] == [
+        (PUSH_WITHDRAW, ("c1", "user1")),
+        (PUSH_WITHDRAW, ("c2", "user3")),
+    ]
+    await seen.flush()
+    assert len(jobs.jobs) == 2
+
+
+async def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(withdrawals, "MAX_WAITING", 2)
+    progress, jobs = MemoryPushProgress(), MemoryJobQueue()
+    seen = SeenElsewhere(progress, jobs)
+    for user in ("user1", "user2", "user3"):
+        await shown(progress, "c1", user, 5)
+    seen.add((("c1", user), seq) for user, seq in (("user1", 1), ("user2", 5), ("user3", 5), ("user1", 5)))
+    await seen.flush()
+    assert [job.args for job in jobs.jobs] == [("c1", "user1"), ("c1", "user2")]
+
+
+async def test_a_valkey_that_is_away_holds_nothing_up() -> None:
+    progress, jobs = MemoryPushProgress(), MemoryJobQueue()
+
+    async def away(_wanted: object) -> None:
+        raise Unavailable("Valkey is away")
+
+    progress.pushed = away  # type: ignore[method-assign,assignment]
+    seen = SeenElsewhere(progress, jobs)
+    seen.add([(("c1", "user1"), 5)])
+    await seen.flush()
+    assert list(jobs.jobs) == []
+
+
+async def test_the_bridge_tells_who_has_seen_what_others_wrote(world: Any) -> None:
+    await world.send("c2", "user2", "user3 is away")
+    await shown(world.progress, "c2", "user3", 1)
+    await shown(world.progress, "c2", "user2", 1)
+    assert (await world.publish("chats/c2/ack/user3", {"seen": 1})).reason_code == 0
+    await world.bridge.seen_elsewhere.flush()
+    # user2 has seen their own message by writing it: that is no reason to ask anybody.
+    assert [(job.name, job.args) for job in world.jobs.jobs if job.name != PUSH_EVENT] == [
+        (PUSH_WITHDRAW, ("c2", "user3"))
+    ]
+
+
+async def test_a_batch_has_one_job(world: Any) -> None:
+    await asyncio.gather(*(world.send("c2", "user2", str(number)) for number in range(20)))
+    sent = [job.args for job in world.jobs.jobs if job.name == PUSH_EVENT]
+    assert sorted(id_ for args in sent for id_ in args) == sorted(event.id for event in await world.history("c2"))
+    assert len(sent) < 20
