@@ -34,7 +34,7 @@ from google.auth.exceptions import GoogleAuthError
 from pyfcm import FCMNotification
 from pyfcm.errors import FCMError
 
-from adapters.push_http import LATER, TIMEOUT, one_try, retry_after, topic_of
+from adapters.push_http import LATER, TIMEOUT, one_try, proxies, retry_after, settled, topic_of
 from chat.ports import Push
 from chat.pushes import PushRejected, PushRetry, PushTokenDead
 
@@ -106,8 +106,14 @@ class _OneTry(FCMNotification):  # type: ignore[misc]  # pyfcm ships no types
         return response
 
     def _post(self, payload: bytes | None, timeout: float | None) -> requests.Response:
-        session: requests.Session = self.requests_session
-        return session.post(self.fcm_end_point, data=payload, timeout=timeout or self._timeout, allow_redirects=False)
+        session = settled(self.requests_session)
+        return session.post(
+            self.fcm_end_point,
+            data=payload,
+            timeout=timeout or self._timeout,
+            allow_redirects=False,
+            proxies=proxies(self.FCM_END_POINT_BASE),
+        )
 
     def _drop_access_token(self, refused: str | bytes) -> None:
         """Threads share one access token: only the first of those that saw it refused drops it."""

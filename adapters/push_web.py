@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-from adapters.push_http import LATER, TIMEOUT, one_try, retry_after, topic_of
+from adapters.push_http import LATER, TIMEOUT, one_try, proxies, retry_after, settled, topic_of
 from adapters.vapid import VapidKeys
 from adapters.web_push_encryption import encrypt
 from chat.errors import Unavailable
@@ -44,8 +44,7 @@ class WebPushSender:
     def __init__(self, keys: VapidKeys, *, timeout: float = TIMEOUT) -> None:
         self._keys = keys
         self._timeout = timeout
-        self._session = requests.Session()
-        self._session.auth = _as_it_is
+        self._session = settled(requests.Session())
         for scheme in ("https://", "http://"):
             self._session.mount(scheme, one_try())
 
@@ -62,8 +61,10 @@ class WebPushSender:
             body = encrypt(_payload(push), p256dh=subscription.p256dh, auth=subscription.auth)
         except ValueError as error:
             raise PushRejected(f"it can't be encrypted for this browser: {error}") from None
+        where = urlsplit(subscription.endpoint)
+        origin = f"{where.scheme}://{where.netloc}"
         headers = {
-            "Authorization": self._authorization(subscription.key, subscription.endpoint),
+            "Authorization": self._authorization(subscription.key, origin),
             "Content-Encoding": "aes128gcm",
             "Content-Type": "application/octet-stream",
             "TTL": str(TTL),
@@ -72,16 +73,20 @@ class WebPushSender:
         }
         try:
             response = self._session.post(
-                subscription.endpoint, data=body, headers=headers, timeout=self._timeout, allow_redirects=False
+                subscription.endpoint,
+                data=body,
+                headers=headers,
+                timeout=self._timeout,
+                allow_redirects=False,
+                proxies=proxies(origin),
             )
         except requests.RequestException as error:
             raise PushRetry(f"the push service could not be asked: {type(error).__name__}") from error
         _raise_for(response)
 
-    def _authorization(self, public: str, endpoint: str) -> str:
-        where = urlsplit(endpoint)
+    def _authorization(self, public: str, origin: str) -> str:
         try:
-            found = self._keys.authorization(public, f"{where.scheme}://{where.netloc}")
+            found = self._keys.authorization(public, origin)
         except Unavailable as error:
             raise PushRetry(error.reason) from error
         if found is None:
@@ -106,8 +111,3 @@ def _raise_for(response: requests.Response) -> None:
     if status in LATER or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         raise PushRetry(reason, after=retry_after(response))
     raise PushRejected(reason)
-
-
-def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """No password of a .netrc takes the place of our signature."""
-    return request

@@ -100,7 +100,7 @@ class Bridge:
         rejects = Rejects(link, metrics)
         self.online = Online(presence)
         self.touches = Touches(chats)
-        pushes = Pushes(self.online, jobs, metrics)
+        self.pushes = Pushes(self.online, jobs, metrics)
         self.seen_elsewhere = SeenElsewhere(progress, jobs)
         self.receipts = Receipts(
             chats=chats,
@@ -131,7 +131,7 @@ class Bridge:
                 messages,
                 order=order,
                 recent=self._recent,
-                pushes=pushes,
+                pushes=self.pushes,
                 metrics=metrics,
                 touched=self.touches.add,
                 ages=_ages(settings),
@@ -139,7 +139,7 @@ class Bridge:
             fan_out=FanOut(link, metrics),
             receipts=self.receipts,
             rejects=rejects,
-            pushes=pushes,
+            pushes=self.pushes,
             dead_letters=DeadLetters(stores.dead_letters, metrics),
             metrics=metrics,
             limits=_limits(settings),
@@ -193,6 +193,7 @@ class Bridge:
                 self.syncing.run(),
                 self.touches.run(),
                 self.filters.run(),
+                self.pushes.run(),
                 self.seen_elsewhere.run(),
                 self._probe(),
             ]
@@ -209,6 +210,7 @@ class Bridge:
                 await self.ingest.close(patience=self._patience)
                 await self.receipts.close()
                 await self.touches.flush()
+                await self.pushes.flush()
         except TimeoutError:
             # Unsettled messages go to another bridge, or back to their senders.
             _log.warning("bridge.drain_incomplete")

@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import uvloop
+
 from workers.broadcast import Broadcaster
 from workers.erase import Eraser
 from workers.push.deliver import PushDelivery
@@ -47,7 +49,7 @@ class PoolProcess:
 
     def start(self) -> None:
         """In the child, after the fork."""
-        self._runner = asyncio.Runner()
+        self._runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
 
     def run(self, job: Callable[[Services], Coroutine[Any, Any, T]]) -> T:
         """Run one job's coroutine to its end.

@@ -76,8 +76,20 @@ async def test_the_bridge_tells_who_has_seen_what_others_wrote(world: Any) -> No
     ]
 
 
-async def test_a_batch_has_one_job(world: Any) -> None:
-    await asyncio.gather(*(world.send("c2", "user2", str(number)) for number in range(20)))
+async def test_the_first_push_job_goes_at_once_and_the_next_are_shared(world: Any) -> None:
+    for number in range(20):
+        await world.send("c2", "user2", str(number))
+        if number == 0:
+            assert len(world.jobs.jobs) == 1, "nobody waits for others"
+    await world.bridge.pushes.flush()
     sent = [job.args for job in world.jobs.jobs if job.name == PUSH_EVENT]
     assert sorted(id_ for args in sent for id_ in args) == sorted(event.id for event in await world.history("c2"))
     assert len(sent) < 20
+
+
+async def test_what_has_gathered_goes_by_itself(world: Any) -> None:
+    await world.send("c2", "user2", "1")
+    await world.send("c2", "user2", "2")
+    async with asyncio.timeout(30):
+        while sum(len(job.args) for job in world.jobs.jobs) < 2:
+            await asyncio.sleep(0.01)
