@@ -398,6 +398,10 @@ class DeadLetterStore(Protocol):
         """One letter."""
         ...
 
+    async def among(self, letter_ids: Sequence[str]) -> set[str]:
+        """Those of the ids that are letters."""
+        ...
+
     async def note(self, letter_id: str, event: LetterEvent) -> bool:
         """Add to a letter's history (its newest `MAX_LETTER_HISTORY` lines are kept); False when there is no such letter."""
         ...

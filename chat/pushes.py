@@ -71,24 +71,17 @@ class Marked(NamedTuple):
     event: Event
     since: datetime
 
-    @property
-    def again(self) -> bool:
-        """Whether an administrator has sent it off again."""
-        return self.since > self.event.at
-
 
 class Pushed(NamedTuple):
-    """The newest event of a chat that a token (or a user, with any of their tokens) needs no more.
+    """The newest event of a chat that a token (or a user, with any of their tokens) was pushed.
 
     Attributes:
         seq: of that event.
         at: when.
-        parked: it was given up, and may be sent off again by an administrator.
     """
 
     seq: int
     at: datetime
-    parked: bool = False
 
 
 def of_token(token: str) -> str:

@@ -57,7 +57,7 @@ class MemoryPushProgress:
         """See `PushProgress.note`."""
         for key, pushed in entries.items():
             if key not in self._pushed or self._pushed[key].seq <= pushed.seq:
-                self._pushed[key] = Pushed(pushed.seq, to_ms(pushed.at), pushed.parked)
+                self._pushed[key] = Pushed(pushed.seq, to_ms(pushed.at))
 
     async def forget(self, chat: str, names: Collection[str]) -> None:
         """See `PushProgress.forget`."""

@@ -8,7 +8,7 @@
 | `rate:{key}` | hash: `tokens` (float), `at` (server time, seconds): a token bucket | until the bucket would be full |
 | `recent:{chat}` | string: the newest stored events as JSON, dense and rising (`chat.folding` tells why a copy of any age is of use) | 1 day |
 | `push:{chat}:lease` | string: who pushes the chat's messages now, or `wait` while it has to rest after a push | the lease, the rest |
-| `push:{chat}:pushed` | hash: `t:` and a hash of a push token, `u:` and a user -> `seq:milliseconds`, and `:p` if that was parked: the newest event that they need no more | 1 day |
+| `push:{chat}:pushed` | hash: `t:` and a hash of a push token, `u:` and a user -> `seq:milliseconds`: the newest event that they were pushed | 1 day |
 | `push:{message id}:swept` | string: the sweeper leaves the event alone | as long as a job may take, or waits |
 | `jobs:*` | Celery's queues (`jobs:push`, `jobs:maintenance`), what is unacknowledged, bindings | until done |
 

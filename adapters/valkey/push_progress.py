@@ -98,7 +98,7 @@ class ValkeyPushProgress:
         """See `PushProgress.note`; one round trip."""
         by_chat: dict[str, list[str | int]] = {}
         for (chat, name), pushed in entries.items():
-            rest = f":{math.floor(pushed.at.timestamp() * 1000)}{':p' if pushed.parked else ''}"
+            rest = f":{math.floor(pushed.at.timestamp() * 1000)}"
             by_chat.setdefault(chat, [_KEPT_SECONDS]).extend((name, pushed.seq, rest))
         if not by_chat:
             return
@@ -141,8 +141,8 @@ def _milliseconds(seconds: float) -> int:
 
 
 def _pushed(value: str) -> Pushed:
-    seq, at, *parked = value.split(":")
-    return Pushed(int(seq), datetime.fromtimestamp(int(at) / 1000, UTC), bool(parked))
+    seq, at = value.split(":")
+    return Pushed(int(seq), datetime.fromtimestamp(int(at) / 1000, UTC))
 
 
 def _lease(chat: str) -> str:

@@ -301,6 +301,7 @@ CALLS: dict[str, Callable[[Stores], Awaitable[object]]] = {
         s.memberships.count("g-1"),
     ),
     "dead_letters": lambda s: s.dead_letters.page(after="l1", limit=10),
+    "dead_letters_among": lambda s: s.dead_letters.among(["l1", "l2"]),
     "device": lambda s: s.devices.get("dev-1"),
     "devices": lambda s: s.devices.existing(["dev-1", "dev-2"]),
     "kept_out": lambda s: s.admin.kept_out(["user1", "user2"]),

@@ -68,13 +68,13 @@ async def test_a_hold_keeps_everybody_away_and_says_how_long(progress: PushProgr
 async def test_what_was_pushed_is_remembered(progress: PushProgress, chat: str) -> None:
     other = new_chat_id()
     assert await progress.pushed({chat: [TOKEN, OTHER], other: []}) == {}
-    pushed, parked = Pushed(7, AT), Pushed(8, AT, parked=True)
-    await progress.note({(chat, TOKEN): pushed, (chat, USER): pushed, (other, OTHER): parked})
+    pushed, newer = Pushed(7, AT), Pushed(8, AT)
+    await progress.note({(chat, TOKEN): pushed, (chat, USER): pushed, (other, OTHER): newer})
     await progress.note({})
     assert await progress.pushed({chat: [TOKEN, OTHER, USER], other: [TOKEN, OTHER]}) == {
         (chat, TOKEN): pushed,
         (chat, USER): pushed,
-        (other, OTHER): parked,
+        (other, OTHER): newer,
     }
     await progress.forget(chat, [USER, OTHER])
     await progress.forget(chat, [])
@@ -82,9 +82,9 @@ async def test_what_was_pushed_is_remembered(progress: PushProgress, chat: str) 
 
 
 async def test_a_newer_event_is_not_forgotten_for_an_older_one(progress: PushProgress, chat: str) -> None:
-    for seq, parked in ((12, False), (9, False), (12, True), (10, False)):
-        await progress.note({(chat, TOKEN): Pushed(seq, AT, parked=parked)})
-    assert await progress.pushed({chat: [TOKEN]}) == {(chat, TOKEN): Pushed(12, AT, parked=True)}
+    for seq in (12, 9, 10):
+        await progress.note({(chat, TOKEN): Pushed(seq, AT)})
+    assert await progress.pushed({chat: [TOKEN]}) == {(chat, TOKEN): Pushed(12, AT)}
 
 
 async def test_the_sweeper_claims_what_is_free_once(progress: PushProgress) -> None:

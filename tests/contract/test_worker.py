@@ -25,7 +25,7 @@ from adapters.jobs import CeleryJobQueue
 from adapters.mongo import open_stores
 from adapters.stores import Stores
 from chat.envelopes import Body, Event
-from chat.ids import new_message_id
+from chat.ids import direct_chat_id, new_message_id
 from chat.jobs import PUSH_EVENT, PUSH_QUEUE
 from chat.models import Chat, ChatKind, Member, PushToken, Role, User
 from stack import servers
@@ -106,6 +106,32 @@ class World:
             token = PushToken(token=f"token-{name}", user=name, platform="android", updated_at=now)
             await self.stores.push_tokens.put(token)
         await self.presence.replace("b1", {"user2": 1})
+
+    async def pairs(self, count: int) -> list[str]:
+        """Chats of user1 with so many others, of whom each has one installation, and a message of user1 in each."""
+        now, ids = datetime.now(UTC), [new_message_id() for _ in range(count)]
+        for start in range(0, count, 100):
+            numbers = range(start, min(start + 100, count))
+            chats = {number: direct_chat_id("user1", f"p{number:05}") for number in numbers}
+            await asyncio.gather(
+                *(
+                    self.stores.chats.create(
+                        Chat(chat, ChatKind.DIRECT, now, "user1"),
+                        [Member(chat, user, Role.OWNER, now) for user in ("user1", f"p{number:05}")],
+                    )
+                    for number, chat in chats.items()
+                ),
+                *(
+                    self.stores.push_tokens.put(PushToken(f"t-{number:05}", f"p{number:05}", "android", now))
+                    for number in numbers
+                ),
+            )
+            events = [
+                Event("message", ids[n], chat, 1, 1, "user1", datetime.now(UTC), body=Body(text=str(n)))
+                for n, chat in chats.items()
+            ]
+            await self.stores.messages.insert(events, push=frozenset(ids[start : start + 100]))
+        return ids
 
     async def message(self, text: str, *, job: bool = True, expires_at: datetime | None = None) -> str:
         """Store a message with a push mark as the bridge does, and send its job (or lose it)."""
@@ -306,6 +332,47 @@ async def test_an_emptied_valkey_loses_no_push(worker: Worker, world: World, own
     assert world.pushed()[0] == ("token-user3", "하나")
     assert world.pushed()[-1] == ("token-user3", "셋")
     assert worker.healthy()
+
+
+FAULTS: dict[int, dict[str, Any]] = {
+    1: {"status": 429, "headers": {"Retry-After": "2"}, "times": 2},
+    3: {"status": 503, "headers": {"Retry-After": "1"}},
+    5: {"status": 400},
+    7: {"status": 404},
+    8: {"status": 500},
+}
+"""What the provider answers first for one installation of ten, by the last digit of its number."""
+
+
+@pytest.mark.parametrize("pushes", [200, pytest.param(20_000, marks=pytest.mark.long)])
+async def test_every_push_has_its_end_whatever_dies(worker: Worker, world: World, own_valkey: str, pushes: int) -> None:
+    ids = await world.pairs(pushes)
+    for number in range(pushes // 10):
+        for digit, fault in FAULTS.items():
+            world.rule(token=f"t-{number * 10 + digit:05}", **fault)
+    for start in range(0, pushes, 50):
+        await world.jobs.enqueue(PUSH_EVENT, *ids[start : start + 50], queue=PUSH_QUEUE)
+        if start == pushes // 2:
+            wait_for(lambda: len(world.pushed()) > 0, "the first pushes")
+            assert worker.process is not None
+            psutil.Process(worker.process.pid).children()[0].kill()
+            with Redis.from_url(own_valkey) as client:
+                client.flushdb()
+    async with asyncio.timeout(60 + pushes / 50):
+        while await world.stores.messages.push_pending(older_than=datetime.now(UTC), limit=1):
+            await asyncio.sleep(0.2)
+    parked = {letter.id.split(":")[1] for letter in await world.stores.dead_letters.page(limit=pushes)}
+    assert parked == {ids[number] for number in range(5, pushes, 10)}
+    left = await world.stores.push_tokens.of_users([f"p{number:05}" for number in range(pushes)])
+    assert len(left) == pushes - pushes // 10, "dead tokens are deleted, and no others"
+    sent = {token for token, _ in world.pushed()}
+    assert sent == {f"t-{number:05}" for number in range(pushes) if number % 10 not in (5, 7)}
+    verdict = world.emulator.get("/control/verdict").json()
+    assert {name: verdict[name] for name in ("early", "again_after_400", "again_after_gone")} == {
+        "early": 0,
+        "again_after_400": 0,
+        "again_after_gone": 0,
+    }
 
 
 @pytest.mark.parametrize(

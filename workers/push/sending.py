@@ -15,7 +15,7 @@ from chat.ports import PushSender, RateLimiter
 from chat.pushes import Pushed, PushProgress, PushRejected, PushRetry, PushTokenDead, of_user
 from workers import metrics
 from workers.push.notification import compose
-from workers.push.parking import Parking
+from workers.push.parking import Parking, letter_id
 from workers.push.retry import pause
 from workers.push.work import Ending, Errand
 
@@ -127,10 +127,15 @@ class Sending:
                 raise one
 
     async def _ready(self, errands: Sequence[Errand]) -> list[Errand]:
-        """Those whose token has not been told to wait since it was read."""
-        held = await self._stores.push_tokens.held([errand.token.token for errand in errands])
+        """Those that were not given up before, and whose token has not been told to wait since it was read."""
+        held, parked = await asyncio.gather(
+            self._stores.push_tokens.held([errand.token.token for errand in errands]),
+            self._parking.parked([(errand.marked.event, errand.token) for errand in errands]),
+        )
         ready = []
         for errand in errands:
+            if letter_id(errand.marked.event, errand.token) in parked:
+                continue
             until = held.get(errand.token.token)
             if until is not None and until > self._now():
                 errand.work.later(errand.marked.event, until, Ending.RETRY)
@@ -143,7 +148,7 @@ class Sending:
         return await self._stores.chats.unread(list({errand.token.user for errand in errands}), heads=heads)
 
     async def _turn(self, errand: Errand, badge: int, deadline: float) -> Pushed | None:
-        """One push, when a thread is free. What its token needs no more; None when that is nothing new."""
+        """One push, when a thread is free; None when it was not sent."""
         async with self._turns:
             if asyncio.get_running_loop().time() > deadline:
                 _postpone([errand], self._now())
@@ -161,19 +166,22 @@ class Sending:
             self._ended(errand, "dead")
             return None
         except PushRejected as error:
-            return await self._park(errand, str(error), tries=token.failures + 1)
+            await self._park(errand, str(error), tries=token.failures + 1)
+            return None
         except PushRetry as retry:
-            return await self._again(errand, str(retry), asked=retry.after)
+            await self._again(errand, str(retry), asked=retry.after)
+            return None
         except Exception as error:  # noqa: BLE001 - a poison push is tried like the others, then parked with its reason (P9)
             _log.exception("push.failed", message_id=event.id)
-            return await self._again(errand, f"a fault of ours: {type(error).__name__}", asked=None)
+            await self._again(errand, f"a fault of ours: {type(error).__name__}", asked=None)
+            return None
         if token.failures:
             await self._stores.push_tokens.hold(token.token, until=None, failures=0)
         errand.work.woken = True
         self._ended(errand, "sent")
         return Pushed(event.seq, self._now())
 
-    async def _again(self, errand: Errand, reason: str, *, asked: float | None) -> Pushed | None:
+    async def _again(self, errand: Errand, reason: str, *, asked: float | None) -> None:
         """Hold the token for the pause, or give this push up."""
         tries = errand.token.failures + 1
         seconds = pause(tries, asked=asked, longest=self._pace.longest_pause)
@@ -184,18 +192,17 @@ class Sending:
         else:
             await self._stores.push_tokens.hold(errand.token.token, until=None, failures=0)
         if given_up:
-            return await self._park(errand, reason, tries=tries)
+            await self._park(errand, reason, tries=tries)
+            return
         errand.work.later(errand.marked.event, until, Ending.RETRY)
         metrics.PUSHES.labels("retry").inc()
         _log.warning(
             "push.retry", message_id=errand.marked.event.id, reason=reason, tries=tries, after=round(seconds, 1)
         )
-        return None
 
-    async def _park(self, errand: Errand, reason: str, *, tries: int) -> Pushed:
+    async def _park(self, errand: Errand, reason: str, *, tries: int) -> None:
         await self._parking.park(errand.marked.event, reason, tries=tries, token=errand.token)
         self._ended(errand, "parked")
-        return Pushed(errand.marked.event.seq, self._now(), parked=True)
 
     @staticmethod
     def _ended(errand: Errand, outcome: str) -> None:
@@ -222,11 +229,9 @@ def _postpone(errands: Iterable[Errand], at: datetime) -> None:
 
 
 def _notes(found: Iterable[tuple[Errand, Pushed | BaseException | None]]) -> dict[tuple[str, str], Pushed]:
-    """What is remembered of tokens that need something no more, and of users who have it on a screen now."""
+    """What is remembered of tokens that were sent something, and of users who have it on a screen now."""
     notes: dict[tuple[str, str], Pushed] = {}
     for errand, pushed in found:
         if isinstance(pushed, Pushed):
-            notes[errand.key] = pushed
-            if not pushed.parked:
-                notes[errand.work.chat, of_user(errand.token.user)] = pushed
+            notes[errand.key] = notes[errand.work.chat, of_user(errand.token.user)] = pushed
     return notes

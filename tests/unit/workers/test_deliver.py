@@ -283,6 +283,8 @@ async def test_what_was_parked_and_is_sent_off_again_goes_to_whom_it_was_parked_
     world.sender.delivered.clear()
     world.clock.seconds = 100
     assert await world.stores.messages.push_again(message_id, world.clock.now())
+    (letter,) = await world.stores.dead_letters.page()
+    await world.stores.dead_letters.drop(letter.id)
     assert ended(await world.push(message_id)) == {Ending.DONE: 1}
     assert world.tokens() == ["user3-web"]
 
