@@ -6,6 +6,7 @@ from typing import Any
 
 import structlog
 from celery import Celery, Task
+from kombu.exceptions import OperationalError
 
 from chat.errors import Unavailable
 from chat.jobs import PUSH_EVENT, PUSH_QUEUE, PUSH_TOGETHER, PUSH_WITHDRAW, SWEEP_PUSHES
@@ -49,9 +50,13 @@ def _come_back(task: Task[Any, Any], comeback: Comeback, longest: float) -> None
 
     A pause that the provider asked for may pass `longest` by the tenth that `pause` adds to it.
     """
-    if comeback.after <= longest * 1.1:
-        options: dict[str, Any] = {"retries": comeback.tries, "countdown": comeback.after + _AFTER_HOLD}
+    if comeback.after > longest * 1.1:
+        return
+    options: dict[str, Any] = {"retries": comeback.tries, "countdown": comeback.after + _AFTER_HOLD, "retry": False}
+    try:
         task.apply_async(args=comeback.message_ids, queue=PUSH_QUEUE, **options)
+    except OperationalError:
+        _log.warning("push.job_lost", events=len(comeback.message_ids))  # the sweeper finds their marks
 
 
 def _register_others(app: Celery, process: PoolProcess) -> None:

@@ -33,8 +33,8 @@ from workers.push.work import ChatWork, Comeback, Ending, Errand, Outcome, is_do
 PAGE = 500
 """Members at a time: a large chat is worked through in pages, never held whole."""
 
-MAX_TOGETHER = 1_000
-"""Marked events that one job looks at beside those that it was given: the newest of their chats."""
+MAX_TOGETHER = 200
+"""Marked events that one job looks at beside those that it was given: the newest of their chats. The others have jobs of their own."""
 
 _OLD = timedelta(seconds=15)
 """From this age on the sweeper may look at an event, and is told that somebody is at it."""
@@ -124,8 +124,8 @@ class PushDelivery:
     async def _claim(self, works: Mapping[str, ChatWork]) -> None:
         """Add what else waits in these chats, and tell the sweeper that somebody is at what is old enough for it."""
         oldest = {chat: work.events[-1].event.seq for chat, work in works.items()}
-        for marked in await self._stores.messages.push_newer(oldest, limit=MAX_TOGETHER):
-            works[marked.event.chat].add([marked])
+        for chat, newer in _by_chat(await self._stores.messages.push_newer(oldest, limit=MAX_TOGETHER)).items():
+            works[chat].add(newer.events)
         now = self._now()
         old = [m.event.id for work in works.values() for m in work.events if now - m.since > _OLD]
         await self._progress.postpone(old, seconds=self._limits.lease)
@@ -269,9 +269,12 @@ class PushDelivery:
 
 
 def _by_chat(marked: Iterable[Marked]) -> dict[str, ChatWork]:
-    works: dict[str, ChatWork] = {}
+    events: dict[str, list[Marked]] = {}
     for one in marked:
-        works.setdefault(one.event.chat, ChatWork(one.event.chat, [])).add([one])
+        events.setdefault(one.event.chat, []).append(one)
+    works = {chat: ChatWork(chat, []) for chat in events}
+    for chat, work in works.items():
+        work.add(events[chat])
     return works
 
 

@@ -113,18 +113,23 @@ class Sending:
 
     async def _send(self, errands: Sequence[Errand], deadline: float) -> None:
         leases = await self._progress.acquire([errand.key[1] for errand in errands], seconds=self._pace.lease)
+        ours = dict(leases.ours)
         try:
             _postpone([errand for errand in errands if errand.key[1] in leases.busy], self._now() + _BUSY)
-            ready = await self._ready([errand for errand in errands if errand.key[1] in leases.ours])
+            ready = await self._ready([errand for errand in errands if errand.key[1] in ours])
             badges = await self._badges(ready)
             turns = (self._turn(errand, badges[errand.token.user], deadline) for errand in ready)
             found = await asyncio.gather(*turns, return_exceptions=True)
+            failed = [(errand, one) for errand, one in zip(ready, found, strict=True) if isinstance(one, BaseException)]
+            for errand, _ in failed:
+                del ours[
+                    errand.key[1]
+                ]  # what the provider said could not be stored: nobody sends there while the lease lasts
             await self._progress.note(_notes(zip(ready, found, strict=True)))
         finally:
-            await self._progress.release(leases.ours)
-        for one in found:
-            if isinstance(one, BaseException):
-                raise one
+            await self._progress.release(ours)
+        for _, error in failed:
+            raise error
 
     async def _ready(self, errands: Sequence[Errand]) -> list[Errand]:
         """Those that were not given up before, and whose token has not been told to wait since it was read."""

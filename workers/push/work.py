@@ -69,7 +69,7 @@ class ChatWork:
     words: dict[str, Words] = field(default_factory=dict)
     woken: bool = False
     _later: dict[str, tuple[datetime, Ending]] = field(default_factory=dict)
-    _suppressed: list[tuple[str, Rule]] = field(default_factory=list)
+    _suppressed: Counter[tuple[str, Rule]] = field(default_factory=Counter)
 
     def add(self, events: Iterable[Marked]) -> None:
         """More of its messages; those that it has are no news."""
@@ -82,7 +82,7 @@ class ChatWork:
 
     def suppress(self, suppressed: Sequence[tuple[Event, Rule]]) -> None:
         """Somebody is not pushed these; it counts once their marks come off."""
-        self._suppressed += [(event.id, rule) for event, rule in suppressed]
+        self._suppressed.update((event.id, rule) for event, rule in suppressed)
 
     def later(self, event: Event, at: datetime, ending: Ending) -> None:
         """Somebody is still to be pushed this one, not before `at`."""
@@ -103,7 +103,11 @@ class ChatWork:
     def suppressed(self) -> Counter[Rule]:
         """How many pushes each rule has ended, of the messages that are done with."""
         left = {marked.event.id for marked in self.left()}
-        return Counter(rule for message_id, rule in self._suppressed if message_id not in left)
+        ended: Counter[Rule] = Counter()
+        for (message_id, rule), count in self._suppressed.items():
+            if message_id not in left:
+                ended[rule] += count
+        return ended
 
 
 @dataclass(frozen=True, slots=True)

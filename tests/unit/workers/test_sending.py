@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from chat.errors import Unavailable
 from chat.ids import direct_chat_id
 from chat.models import Chat, ChatKind, Member, PushToken, Role
 from chat.ports import Push
@@ -175,3 +176,25 @@ async def test_an_app_that_makes_its_own_notifications_gets_data(world: World) -
     (push,) = [push for push in world.sender.delivered if push.token.token == "user3-web"]
     assert push.data_only
     assert push.data["text"] == "안녕하세요"
+
+
+async def test_nobody_sends_where_the_providers_answer_could_not_be_stored(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.fill()
+    message_id = await world.message()
+    world.sender.program("user3-web", [PushRetry("busy", after=20)])
+
+    async def away(_token: str, **_hold: object) -> None:
+        raise Unavailable("Mongo is away")
+
+    monkeypatch.setattr(world.stores.push_tokens, "hold", away)
+    with pytest.raises(Unavailable):
+        await world.push(message_id)
+    monkeypatch.undo()
+    world.clock.seconds = 10
+    assert ended(await world.push(message_id)) == {Ending.WAIT: 1}
+    assert world.attempts().count("user3-web") == 1
+    assert world.tokens() == [token for token in AWAY if token != "user3-web"], "the others have it, once"
+    world.clock.seconds = 70
+    assert ended(await world.push(message_id)) == {Ending.DONE: 1}
