@@ -89,9 +89,12 @@ class WebPushSender:
             found = self._keys.authorization(public, origin)
         except Unavailable as error:
             raise PushRetry(error.reason) from error
-        if found is None:
-            raise PushTokenDead("the key that it was made with has been withdrawn")
-        return found
+        if found is not None:
+            return found
+        if not self._keys.keys():
+            # A directory that is not there must not cost everybody their subscription.
+            raise PushRetry("there are no keys of ours")
+        raise PushTokenDead("the key that it was made with has been withdrawn")
 
 
 def _payload(push: Push) -> bytes:

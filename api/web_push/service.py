@@ -84,5 +84,5 @@ def is_known(endpoint: str, services: Sequence[str]) -> bool:
 def _matches(scheme: str, host: str, port: int | None, service: str) -> bool:
     known = urlsplit(service)
     name = known.hostname or ""
-    same = host.endswith(name[1:]) and host != name[2:] if name.startswith("*.") else host == name
+    same = host.endswith(name[1:]) if name.startswith("*.") else host == name
     return same and (scheme, port) == (known.scheme, known.port)

@@ -171,6 +171,15 @@ def test_only_the_key_that_a_browser_was_given_may_push_there(world: World) -> N
     world.sender.send(push(newer))
 
 
+def test_keys_that_are_all_away_cost_nobody_their_subscription(world: World) -> None:
+    browser = world.browser()
+    for file in world.directory.iterdir():
+        file.unlink()
+    world.now += 11
+    with pytest.raises(PushRetry, match="no keys"):
+        world.sender.send(push(browser))
+
+
 def test_another_browsers_keys_read_nothing(world: World) -> None:
     one, two = world.browser(), world.browser()
     assert one.subscription is not None
