@@ -101,7 +101,7 @@ class Bridge:
         self.online = Online(presence)
         self.touches = Touches(chats)
         self.pushes = Pushes(self.online, jobs, metrics)
-        self.seen_elsewhere = SeenElsewhere(progress, jobs)
+        self.seen_elsewhere = SeenElsewhere(progress, jobs, metrics)
         self.receipts = Receipts(
             chats=chats,
             log=stores.receipts,

@@ -67,11 +67,13 @@ class Pushes:
         their marks, as those of a bridge that is killed meanwhile.
         """
         ids = list(message_ids)
+        if not ids:
+            return
         self._waiting += ids
         self._metrics.push_marks.inc(len(ids))
         if self._clock() - self._sent_at >= GATHER:
             await self.flush()
-        elif ids:
+        else:
             self._something.set()
 
     async def run(self) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 import structlog
 
 from bridge.claims import Key
+from bridge.metrics import Metrics
 from chat.errors import Unavailable
 from chat.jobs import PUSH_QUEUE, PUSH_WITHDRAW
 from chat.ports import JobQueue
@@ -34,8 +35,9 @@ class SeenElsewhere:
         jobs: where the jobs go.
     """
 
-    def __init__(self, progress: PushProgress, jobs: JobQueue) -> None:
+    def __init__(self, progress: PushProgress, jobs: JobQueue, metrics: Metrics) -> None:
         self._progress = progress
+        self._metrics = metrics
         self._jobs = jobs
         self._seen: dict[Key, int] = {}
         self._something = asyncio.Event()
@@ -43,9 +45,11 @@ class SeenElsewhere:
     def add(self, seen: Iterable[tuple[Key, int]]) -> None:
         """Users have seen everything of a chat up to a `seq`."""
         for key, seq in seen:
-            if key in self._seen or len(self._seen) < MAX_WAITING:
-                self._seen[key] = seq
-                self._something.set()
+            if key not in self._seen and len(self._seen) >= MAX_WAITING:
+                self._metrics.withdrawals_dropped.inc()
+                continue
+            self._seen[key] = seq
+            self._something.set()
 
     async def run(self) -> None:
         """Ask and send jobs, interval by interval, until cancelled."""

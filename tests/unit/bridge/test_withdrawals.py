@@ -7,10 +7,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from adapters.memory.jobs import MemoryJobQueue
 from adapters.memory.push_progress import MemoryPushProgress
 from bridge import withdrawals
+from bridge.metrics import Metrics
 from bridge.withdrawals import SeenElsewhere
 from chat.errors import Unavailable
 from chat.jobs import PUSH_EVENT, PUSH_WITHDRAW
@@ -19,13 +21,18 @@ from chat.pushes import Pushed, of_user
 AT = datetime(2026, 5, 1, tzinfo=UTC)
 
 
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
 async def shown(progress: MemoryPushProgress, chat: str, user: str, seq: int) -> None:
     await progress.note({(chat, of_user(user)): Pushed(seq, AT)})
 
 
-async def test_only_who_has_it_on_a_screen_gets_a_job() -> None:
+async def test_only_who_has_it_on_a_screen_gets_a_job(registry: CollectorRegistry) -> None:
     progress, jobs = MemoryPushProgress(), MemoryJobQueue()
-    seen = SeenElsewhere(progress, jobs)
+    seen = SeenElsewhere(progress, jobs, Metrics(registry))
     await shown(progress, "c1", "user1", 5)
     await shown(progress, "c1", "user2", 7)
     await shown(progress, "c2", "user3", 1)
@@ -40,25 +47,28 @@ async def test_only_who_has_it_on_a_screen_gets_a_job() -> None:
     assert len(jobs.jobs) == 2
 
 
-async def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_waits_is_bounded_and_what_is_dropped_counted(
+    registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(withdrawals, "MAX_WAITING", 2)
     progress, jobs = MemoryPushProgress(), MemoryJobQueue()
-    seen = SeenElsewhere(progress, jobs)
+    seen = SeenElsewhere(progress, jobs, Metrics(registry))
     for user in ("user1", "user2", "user3"):
         await shown(progress, "c1", user, 5)
     seen.add((("c1", user), seq) for user, seq in (("user1", 1), ("user2", 5), ("user3", 5), ("user1", 5)))
     await seen.flush()
     assert [job.args for job in jobs.jobs] == [("c1", "user1"), ("c1", "user2")]
+    assert registry.get_sample_value("pabal_bridge_withdrawals_dropped_total") == 1
 
 
-async def test_a_valkey_that_is_away_holds_nothing_up() -> None:
+async def test_a_valkey_that_is_away_holds_nothing_up(registry: CollectorRegistry) -> None:
     progress, jobs = MemoryPushProgress(), MemoryJobQueue()
 
     async def away(_wanted: object) -> None:
         raise Unavailable("Valkey is away")
 
     progress.pushed = away  # type: ignore[method-assign,assignment]
-    seen = SeenElsewhere(progress, jobs)
+    seen = SeenElsewhere(progress, jobs, Metrics(registry))
     seen.add([(("c1", "user1"), 5)])
     await seen.flush()
     assert list(jobs.jobs) == []
