@@ -8,7 +8,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check
 PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 
-.PHONY: help up test test-compose peers lint format docs bench bench-broker bench-path bench-api faults fuzz lock audit clean
+.PHONY: help up test test-compose peers lint format docs bench bench-broker bench-path bench-api bench-push faults fuzz lock audit clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -50,6 +50,9 @@ bench-path: .venv/dev.stamp ## publish to stored to delivered, beside Mosquitto 
 
 bench-api: .venv/dev.stamp ## history, chat list, login and sends over REST at rising rates: twelve minutes (ARGS=--quick: three)
 	$(BIN)/python -m bench.api $(ARGS)
+
+bench-push: .venv/dev.stamp ## pushes per second of a worker process, and from stored to pushed: three minutes (ARGS=--quick: one and a half)
+	$(BIN)/python -m bench.push $(ARGS)
 
 faults: .venv/dev.stamp ## break everything in a seeded order while people write (FAULTS=link_cut,broker_killed MINUTES=10 SEED=7)
 	LONG=1 FAULTS="$(FAULTS)" MINUTES="$(MINUTES)" SEED="$(SEED)" $(BIN)/python -m pytest -q tests/faults/test_schedule.py $(ARGS)

@@ -21,12 +21,8 @@ Errors: https://firebase.google.com/docs/reference/fcm/rest/v1/FcmError
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import threading
-import time
 from collections.abc import Callable
-from email.utils import parsedate_to_datetime
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
@@ -37,24 +33,12 @@ import requests
 from google.auth.exceptions import GoogleAuthError
 from pyfcm import FCMNotification
 from pyfcm.errors import FCMError
-from requests.adapters import HTTPAdapter
-from urllib3 import Retry
 
+from adapters.push_http import LATER, TIMEOUT, one_try, proxies, retry_after, settled, topic_of
 from chat.ports import Push
 from chat.pushes import PushRejected, PushRetry, PushTokenDead
 
 GOOGLE = "https://fcm.googleapis.com"
-
-TIMEOUT = 10.0
-"""Seconds for a connect and for each pause in the answer: FCM answers in well under one."""
-
-MAX_CONNECTIONS = 32
-"""Connections that are kept open; one per thread that sends at the same time."""
-
-MAX_RETRY_AFTER = 86_400.0
-"""A provider that asks for more than a day is taken to mean a day."""
-
-_LATER = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
 
 
 class FcmSender:
@@ -80,12 +64,9 @@ class FcmSender:
         Raises:
             PushTokenDead, PushRejected, PushRetry: see the table above.
         """
+        shown = {} if push.data_only else {"notification_title": push.title, "notification_body": push.text}
         payload = self._api.parse_payload(
-            fcm_token=push.token.token,
-            notification_title=push.title,
-            notification_body=push.text,
-            data_payload=dict(push.data),
-            **_platform_blocks(push),
+            fcm_token=push.token.token, data_payload=dict(push.data), **shown, **_platform_blocks(push)
         )
         try:
             response = self._api.send_request(payload)
@@ -112,9 +93,7 @@ class _OneTry(FCMNotification):  # type: ignore[misc]  # pyfcm ships no types
         self.FCM_END_POINT_BASE = f"{endpoint.rstrip('/')}/v1/projects"
         self._timeout = timeout
         self._token_lock = threading.Lock()
-        # read=False: a request that may have been taken is not sent again.
-        never = Retry(total=0, read=False)
-        adapter = HTTPAdapter(pool_maxsize=MAX_CONNECTIONS, max_retries=never)
+        adapter = one_try()
         super().__init__(service_account_file=str(service_account_file), adapter=adapter)
         self._initialize_credentials()  # now, so that a wrong file is an error at the start and not at the first push
 
@@ -127,8 +106,14 @@ class _OneTry(FCMNotification):  # type: ignore[misc]  # pyfcm ships no types
         return response
 
     def _post(self, payload: bytes | None, timeout: float | None) -> requests.Response:
-        session: requests.Session = self.requests_session
-        return session.post(self.fcm_end_point, data=payload, timeout=timeout or self._timeout, allow_redirects=False)
+        session = settled(self.requests_session)
+        return session.post(
+            self.fcm_end_point,
+            data=payload,
+            timeout=timeout or self._timeout,
+            allow_redirects=False,
+            proxies=proxies(self.FCM_END_POINT_BASE),
+        )
 
     def _drop_access_token(self, refused: str | bytes) -> None:
         """Threads share one access token: only the first of those that saw it refused drops it."""
@@ -160,7 +145,7 @@ def _raise_for(response: requests.Response) -> NoReturn:
     reason = f"FCM answered {status} {code}".rstrip()
     if code == "UNREGISTERED":
         raise PushTokenDead(reason)
-    if status == HTTPStatus.UNAUTHORIZED or status in _LATER or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    if status == HTTPStatus.UNAUTHORIZED or status in LATER or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         raise PushRetry(reason, after=retry_after(response))
     raise PushRejected(reason)
 
@@ -175,60 +160,40 @@ def _error_code(response: requests.Response) -> str:
         return ""
 
 
-def retry_after(response: requests.Response, *, now: float | None = None) -> float | None:
-    """The seconds that Retry-After asks for (RFC 9110 §10.2.3: seconds or a date); None without a usable one.
-
-    Args:
-        response: anything with `headers`.
-        now: Unix time; the clock's when omitted.
-    """
-    value = response.headers.get("Retry-After", "").strip()
-    if value.isdecimal():
-        return min(float(value), MAX_RETRY_AFTER)
-    try:
-        at = parsedate_to_datetime(value).timestamp()
-    except (ValueError, IndexError, TypeError):
-        return None
-    return min(max(0.0, at - (time.time() if now is None else now)), MAX_RETRY_AFTER)
-
-
 def _platform_blocks(push: Push) -> dict[str, dict[str, Any]]:
-    """The block of the token's own platform: newer pushes of a chat replace older ones on the screen, all wake the screen."""
+    """The block of the token's own platform: newer pushes of a chat replace older ones on the screen, all wake the app."""
     block = _BLOCKS.get(push.token.platform)
     return block(push) if block is not None else {}
 
 
 def _android(push: Push) -> dict[str, dict[str, Any]]:
-    return {
-        "android_config": {
-            "collapse_key": push.collapse_key,
-            "priority": "HIGH",
-            "notification": {"tag": push.collapse_key},
-        }
-    }
+    config: dict[str, Any] = {"collapse_key": push.collapse_key, "priority": "HIGH"}
+    if not push.data_only:
+        config["notification"] = {"tag": push.collapse_key}
+        if push.badge is not None:
+            config["notification"]["notification_count"] = push.badge
+    return {"android_config": config}
 
 
 def _ios(push: Push) -> dict[str, dict[str, Any]]:
+    aps: dict[str, Any] = {} if push.badge is None else {"badge": push.badge}
     # apns-collapse-id has at most 64 bytes; a chat id has at most 64 characters of ASCII.
-    headers = {"apns-collapse-id": push.collapse_key[:64], "apns-priority": "10"}
-    return {
-        "apns_config": {
-            "headers": headers,
-            "payload": {"aps": {"sound": "default", "thread-id": push.collapse_key}},
-        }
-    }
+    headers = {"apns-collapse-id": push.collapse_key[:64]}
+    if push.data_only:
+        # Apple takes a push that only wakes the app with this type and priority, and with no other.
+        headers |= {"apns-push-type": "background", "apns-priority": "5"}
+        aps["content-available"] = 1
+    else:
+        headers |= {"apns-push-type": "alert", "apns-priority": "10"}
+        aps |= {"sound": "default", "thread-id": push.collapse_key}
+    return {"apns_config": {"headers": headers, "payload": {"aps": aps}}}
 
 
 def _web(push: Push) -> dict[str, dict[str, Any]]:
-    # A Topic of Web Push has at most 32 characters of base64url (RFC 8030 §5.4), fewer than a chat id.
-    digest = hashlib.sha256(push.collapse_key.encode()).digest()
-    topic = base64.urlsafe_b64encode(digest)[:32].decode()
-    return {
-        "webpush_config": {
-            "headers": {"Topic": topic, "Urgency": "high"},
-            "notification": {"tag": push.collapse_key},
-        }
-    }
+    config: dict[str, Any] = {"headers": {"Topic": topic_of(push), "Urgency": "high"}}
+    if not push.data_only:
+        config["notification"] = {"tag": push.collapse_key}
+    return {"webpush_config": config}
 
 
 _BLOCKS: dict[str, Callable[[Push], dict[str, dict[str, Any]]]] = {"android": _android, "ios": _ios, "web": _web}

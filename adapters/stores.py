@@ -24,6 +24,7 @@ from chat.ports import (
     ServiceAccountStore,
     UserStore,
 )
+from chat.push_preferences import PushPreferenceStore
 from chat.sign_ins import SignInStore
 from chat.statistics import StatisticsStore
 
@@ -46,6 +47,7 @@ class Stores:
     grants: GrantStore
     sign_ins: SignInStore
     push_tokens: PushTokenStore
+    push_preferences: PushPreferenceStore
     dead_letters: DeadLetterStore
     contacts: ContactStore
     blocks: BlockStore

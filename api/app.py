@@ -27,6 +27,7 @@ from adapters.sealing import Seal
 from adapters.stores import Stores
 from adapters.tokens import Jwks, TokenIssuer, TokenVerifier
 from adapters.valkey import Valkey, ValkeyInvalidations, ValkeyRateLimiter, ValkeyRecents, connect, healthy
+from adapters.vapid import VapidKeys
 from adapters.vitals import Vitals
 from api import errors, openapi
 from api.admin.routers import ROUTERS as ADMIN
@@ -50,6 +51,7 @@ from api.messages.endpoints import router as messages
 from api.messages.schemas import HistoryItem
 from api.middleware import BodyLimit, RequestContext, RequestMetrics, cors
 from api.oidc.endpoints import router as oidc
+from api.push_preferences.endpoints import router as push_preferences
 from api.push_tokens.endpoints import router as push_tokens
 from api.second_factor.endpoints import router as second_factor
 from api.service_accounts.endpoints import router as service_accounts
@@ -57,6 +59,7 @@ from api.sessions.endpoints import router as sessions
 from api.settings import Settings, explain
 from api.sync.endpoints import router as sync
 from api.users.endpoints import router as users
+from api.web_push.endpoints import router as web_push
 from chat.admin import Connections, Processes
 from chat.errors import Unavailable
 from chat.history import Recents
@@ -80,7 +83,9 @@ ROUTERS: tuple[APIRouter, ...] = (
     blocks,
     invitations,
     devices,
+    push_preferences,
     push_tokens,
+    web_push,
     dead_letters,
     *ADMIN,
     service_accounts,
@@ -219,6 +224,7 @@ def assemble(
         authority=None
         if settings.ca_dir is None
         else Authority(settings.ca_dir, days=settings.api_device_certificate_days),
+        vapid=None if settings.vapid_dir is None else VapidKeys(settings.vapid_dir, settings.vapid_contact),
         passwords=Passwords(
             memory_kib=settings.argon2_memory_kib, passes=settings.argon2_passes, threads=settings.argon2_threads
         ),

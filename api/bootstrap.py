@@ -1,8 +1,8 @@
 """`python -m api.bootstrap`: what must be there before the processes start. Running it again changes nothing that is there.
 
-Makes: the schema in MongoDB, a signing key and the JWKS file, the secrets of our services, an authority for certificates of devices,
+Makes: the schema in MongoDB, a signing key and the JWKS file, the secrets of our services, an authority for certificates of devices, a key of pushes to browsers,
 the users of a credentials file.
-Reads PABAL_MONGO_URL, PABAL_MONGO_DATABASE, PABAL_KEYS_DIR, PABAL_JWKS_FILE, PABAL_SERVICES_DIR, PABAL_CA_DIR.
+Reads PABAL_MONGO_URL, PABAL_MONGO_DATABASE, PABAL_KEYS_DIR, PABAL_JWKS_FILE, PABAL_SERVICES_DIR, PABAL_CA_DIR, PABAL_VAPID_DIR.
 
 The credentials file is JSON:
 `{"admin": {"handle": …, "password": …}, "users": [{"handle": …, "password": …, "display_name": …}]}`.
@@ -25,6 +25,8 @@ from adapters.mongo import open_stores
 from adapters.sealing import ensure_seal
 from adapters.secret_files import new_secret, write_file
 from adapters.signing_keys import load_keys, new_key, write_jwks
+from adapters.vapid import load_keys as load_vapid
+from adapters.vapid import new_key as new_vapid
 from api.auth.password_rules import MAX_LENGTH, MIN_LENGTH
 from api.auth.passwords import Passwords
 from api.clock import now
@@ -49,6 +51,7 @@ class BootstrapSettings(BaseSettings):
     jwks_file: Path
     services_dir: Path
     ca_dir: Path | None = None
+    vapid_dir: Path | None = None
     argon2_memory_kib: int = Field(default=19 * 1024, ge=8)
     argon2_passes: int = Field(default=2, ge=1)
 
@@ -138,6 +141,8 @@ async def bootstrap(settings: BootstrapSettings, wanted: Credentials) -> list[st
         done.append(f"made the key that seals second factors in {settings.keys_dir}")
     if settings.ca_dir is not None and ensure_authority(settings.ca_dir):
         done.append(f"made an authority for certificates of devices in {settings.ca_dir}")
+    if settings.vapid_dir is not None and not load_vapid(settings.vapid_dir):
+        done.append(f"made the key {new_vapid(settings.vapid_dir)} of pushes to browsers in {settings.vapid_dir}")
     stores = await open_stores(settings.mongo_url, settings.mongo_database)
     passwords = Passwords(memory_kib=settings.argon2_memory_kib, passes=settings.argon2_passes, threads=1)
     try:

@@ -15,6 +15,7 @@ from adapters.oidc import OidcProvider
 from adapters.sealing import Seal
 from adapters.stores import Stores
 from adapters.tokens import Jwks, TokenIssuer
+from adapters.vapid import VapidKeys
 from api.auth.passwords import Passwords
 from api.claims import Claim
 from api.events import SecurityEvents
@@ -38,6 +39,7 @@ class Parts:
 
     Attributes:
         authority: who signs certificates of devices; None when nobody does.
+        vapid: the keys by which push services of browsers know us; None: there is no Web Push.
         health: what the process needs, by name, and whether it answers now; never raises.
     """
 
@@ -47,6 +49,7 @@ class Parts:
     jwks: Jwks
     authenticator: PolicyAuthenticator
     authority: Authority | None
+    vapid: VapidKeys | None
     seal: Seal
     providers: Mapping[str, OidcProvider]
     passwords: Passwords

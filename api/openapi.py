@@ -64,6 +64,7 @@ from api.messages.schemas import (
     Pins,
 )
 from api.oidc.schemas import PROVIDERS_EXAMPLE, STARTED_EXAMPLE, Providers, Started
+from api.push_preferences.schemas import PREFERENCES_EXAMPLE, Preferences
 from api.second_factor.schemas import (
     FACTOR_EXAMPLE,
     NEW_FACTOR_EXAMPLE,
@@ -81,6 +82,7 @@ from api.service_accounts.schemas import (
 from api.sessions.schemas import SESSIONS_EXAMPLE, SessionList
 from api.sync.schemas import RESET_EXAMPLE, SYNC_EXAMPLE, SYNC_PAGE_EXAMPLE, SyncAnswer
 from api.users.schemas import PROFILE_EXAMPLE, PROFILES_EXAMPLE, Profile, ProfileList
+from api.web_push.schemas import SERVER_KEY_EXAMPLE, SUBSCRIBED_EXAMPLE, ServerKey, Subscribed
 from chat.envelopes import Event, Reset, Send, SyncPage
 
 _IDEMPOTENCY_KEY = {
@@ -114,16 +116,19 @@ EXAMPLES: dict[type[msgspec.Struct], dict[str, Any]] = {
     MessageReceipts: RECEIPTS_EXAMPLE,
     NewFactor: NEW_FACTOR_EXAMPLE,
     Pins: PINS_EXAMPLE,
+    Preferences: PREFERENCES_EXAMPLE,
     Profile: PROFILE_EXAMPLE,
     Providers: PROVIDERS_EXAMPLE,
     RecoveryCodes: RECOVERY_EXAMPLE,
     Replayed: REPLAYED_EXAMPLE,
     Reset: RESET_EXAMPLE,
     Send: SEND_EXAMPLE,
+    ServerKey: SERVER_KEY_EXAMPLE,
     ServiceAccountCredentials: SERVICE_CREDENTIALS_EXAMPLE,
     ServiceAccountPage: SERVICES_EXAMPLE,
     SessionList: SESSIONS_EXAMPLE,
     Started: STARTED_EXAMPLE,
+    Subscribed: SUBSCRIBED_EXAMPLE,
     SyncAnswer: SYNC_EXAMPLE,
     SyncPage: SYNC_PAGE_EXAMPLE,
     Tokens: TOKENS_EXAMPLE,

@@ -38,6 +38,13 @@ class Settings(BaseSettings):
     ca_dir: Path | None = None
     """Our own certificate authority for devices; None: none is enrolled."""
 
+    vapid_dir: Path | None = None
+    """The keys by which push services of browsers know us; None: browsers are pushed to through FCM only."""
+    vapid_contact: str = "mailto:postmaster@localhost"
+    """Whom a push service may turn to: `mailto:…` or `https://…`."""
+    api_web_push_services: str = "https://fcm.googleapis.com,https://updates.push.services.mozilla.com,https://*.push.apple.com,https://*.notify.windows.com"
+    """Origins of the push services of browsers, with commas. Our workers connect to what users name, so only these are taken."""
+
     oidc_file: Path | None = None
     """OpenID providers at which people may sign in: JSON, by name; it holds secrets."""
     api_forwarded_allow_ips: str = ""
@@ -119,6 +126,11 @@ class Settings(BaseSettings):
     @classmethod
     def _off_or_host_and_port(cls, value: str) -> str:
         return cls._host_and_port(value) if value else value
+
+    @property
+    def push_services(self) -> list[str]:
+        """Origins that browsers may be pushed at."""
+        return [origin.strip() for origin in self.api_web_push_services.split(",") if origin.strip()]
 
     @property
     def bind(self) -> tuple[str, int]:

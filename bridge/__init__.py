@@ -13,5 +13,6 @@
 | `fanout.py`, `rejects.py` | what goes back to the broker |
 | `receipts.py`, `claims.py`, `receipt_updates.py` | watermarks, coalesced |
 | `syncing.py` | pages for those who were away |
-| `pushes.py`, `presence.py`, `touches.py`, `dead_letters.py`, `metrics.py`, `trouble.py` | the rest |
+| `pushes.py`, `withdrawals.py` | push marks with their jobs, notifications that are taken back |
+| `presence.py`, `touches.py`, `dead_letters.py`, `metrics.py`, `trouble.py` | the rest |
 """

@@ -21,7 +21,7 @@ from adapters.metrics_http import serve
 from adapters.mongo import Stores, open_stores
 from adapters.mqtt_link import MqttLink, instance_name
 from adapters.settings_view import visible
-from adapters.valkey import ValkeyInvalidations, ValkeyPresence, ValkeyRateLimiter, connect
+from adapters.valkey import ValkeyInvalidations, ValkeyPresence, ValkeyPushProgress, ValkeyRateLimiter, connect
 from bridge.app import Bridge
 from bridge.filters.lists import ListBroken
 from bridge.settings import Settings
@@ -84,6 +84,7 @@ async def _run(settings: Settings, secret: str) -> None:
             invalidations=ValkeyInvalidations(valkey),
             jobs=jobs,
             limiter=ValkeyRateLimiter(valkey),
+            progress=ValkeyPushProgress(valkey),
             registry=registry,
         )
         link.on_up = bridge.link_up

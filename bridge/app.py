@@ -33,12 +33,14 @@ from bridge.screening import Screen
 from bridge.settings import Settings
 from bridge.syncing import Syncing
 from bridge.touches import Touches
+from bridge.withdrawals import SeenElsewhere
 from chat import topics
 from chat.envelopes import Connection, decode
 from chat.errors import BadInput, InvalidEnvelope
 from chat.models import Slot
 from chat.permissions import Ages
 from chat.ports import Delivery, Invalidations, JobQueue, Link, Presence, RateLimiter
+from chat.pushes import PushProgress
 from chat.topics import Kind, Topic
 
 FILTERS = (
@@ -66,6 +68,7 @@ class Bridge:
         invalidations: tell of changed memberships.
         jobs: take push jobs.
         limiter: rate limits that bridges share.
+        progress: of pushes: what is on screens.
 
     Raises:
         ListBroken: a list that the settings name can't be used.
@@ -81,6 +84,7 @@ class Bridge:
         invalidations: Invalidations,
         jobs: JobQueue,
         limiter: RateLimiter,
+        progress: PushProgress,
         registry: CollectorRegistry,
     ) -> None:
         self._link = link
@@ -96,7 +100,8 @@ class Bridge:
         rejects = Rejects(link, metrics)
         self.online = Online(presence)
         self.touches = Touches(chats)
-        pushes = Pushes(self.online, jobs, metrics)
+        self.pushes = Pushes(self.online, jobs, metrics)
+        self.seen_elsewhere = SeenElsewhere(progress, jobs, metrics)
         self.receipts = Receipts(
             chats=chats,
             log=stores.receipts,
@@ -112,6 +117,7 @@ class Bridge:
             ),
             rejects=rejects,
             metrics=metrics,
+            seen=self.seen_elsewhere.add,
             every=settings.bridge_receipts_every,
             hold=settings.bridge_receipts_hold,
         )
@@ -125,7 +131,7 @@ class Bridge:
                 messages,
                 order=order,
                 recent=self._recent,
-                pushes=pushes,
+                pushes=self.pushes,
                 metrics=metrics,
                 touched=self.touches.add,
                 ages=_ages(settings),
@@ -133,7 +139,7 @@ class Bridge:
             fan_out=FanOut(link, metrics),
             receipts=self.receipts,
             rejects=rejects,
-            pushes=pushes,
+            pushes=self.pushes,
             dead_letters=DeadLetters(stores.dead_letters, metrics),
             metrics=metrics,
             limits=_limits(settings),
@@ -187,6 +193,8 @@ class Bridge:
                 self.syncing.run(),
                 self.touches.run(),
                 self.filters.run(),
+                self.pushes.run(),
+                self.seen_elsewhere.run(),
                 self._probe(),
             ]
             tasks = [group.create_task(part) for part in parts]
@@ -202,6 +210,7 @@ class Bridge:
                 await self.ingest.close(patience=self._patience)
                 await self.receipts.close()
                 await self.touches.flush()
+                await self.pushes.flush()
         except TimeoutError:
             # Unsettled messages go to another bridge, or back to their senders.
             _log.warning("bridge.drain_incomplete")

@@ -57,4 +57,9 @@ class Metrics:
         self.receipt_updates = Counter("pabal_bridge_receipt_updates", "Receipt updates published", registry=registry)
         self.sync_pages = Counter("pabal_bridge_sync_pages", "Sync pages sent", registry=registry)
         self.sync_resets = Counter("pabal_bridge_sync_resets", "Sync resets sent", ["reason"], registry=registry)
+        self.withdrawals_dropped = Counter(
+            "pabal_bridge_withdrawals_dropped",
+            "Users who have seen a chat and were not asked about for a notification of it",
+            registry=registry,
+        )
         self.push_marks = Counter("pabal_bridge_push_marks", "Events stored with a push mark", registry=registry)

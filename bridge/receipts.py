@@ -89,6 +89,7 @@ class Receipts:
         order: heads in memory.
         updates: tells the members.
         rejects: tells whose claim is refused.
+        seen: is told who has seen what others wrote, and up to where; must not block.
         every: seconds that claims are collected.
         hold: seconds that the broker's reports of large chats are held back on top of that; 0: not at all.
         now: the wall clock, UTC.
@@ -105,6 +106,7 @@ class Receipts:
         updates: ReceiptUpdates,
         rejects: Rejects,
         metrics: Metrics,
+        seen: Callable[[Iterable[tuple[Key, int]]], None] = lambda _seen: None,
         every: float = 0.2,
         hold: float = 1.5,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -117,6 +119,7 @@ class Receipts:
         self._updates = updates
         self._rejects = rejects
         self._metrics = metrics
+        self._seen = seen
         self._every = every
         self._hold = hold
         self._now = now
@@ -228,6 +231,7 @@ class Receipts:
             rosters[move.key[0]].raised(move.key[1], delivered=move.after.delivered, seen=move.after.seen)
             if not move.own_only:
                 self._updates.add(move.key, move.after, large=move.large)
+        self._seen((m.key, m.after.seen) for m in moves if m.after.seen > m.before.seen and not m.own_only)
         self._settle(claims, rosters, refusals)
         if refusals:
             await self._rejects.tell(refusals)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -61,7 +61,7 @@ class HistoryStore(Protocol):
 
 
 class AudienceStore(Protocol):
-    """What history needs of the members of a chat, beyond their rows."""
+    """What history and badges need of the members of a chat, beyond their rows."""
 
     async def clear(self, chat: str, user: str, seq: int) -> None:
         """Note that a present member does not want to see what is stored up to `seq`; it only rises."""
@@ -73,6 +73,15 @@ class AudienceStore(Protocol):
 
     async def crowds(self, chat: str, first: int, last: int) -> list[Crowd]:
         """Where the present people of a large chat are, as far as the events from `first` to `last` are concerned; devices do not count."""
+        ...
+
+    async def unread(self, users: Sequence[str], *, heads: Mapping[str, int]) -> dict[str, int]:
+        """How many messages each user has not seen in all the chats that they are in, as far as the cached heads (`touch`) know.
+
+        Args:
+            users: of whom.
+            heads: `n` of chats of which the caller may know more.
+        """
         ...
 
 

@@ -6,7 +6,13 @@ A job takes ids only, is idempotent, and is sent after what it is about has been
 from __future__ import annotations
 
 PUSH_EVENT = "pabal.push.event"
-"""Push one stored event to the members who are away. Arguments: `message_id`."""
+"""Push stored events to the members who are away. Arguments: message ids, of any chats."""
+
+PUSH_TOGETHER = 200
+"""Events of one such job at most: about what a job is through with in some seconds."""
+
+PUSH_WITHDRAW = "pabal.push.withdraw"
+"""Take the notification of a chat from the screens of a user who has seen it elsewhere. Arguments: chat, user. Losing it loses just that."""
 
 SWEEP_PUSHES = "pabal.push.sweep"
 """Find events whose push mark is older than 30 s and push them. No arguments. Beat runs it every 15 s."""

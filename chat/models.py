@@ -254,13 +254,42 @@ class Slot(msgspec.Struct, frozen=True):
     counts: bool = True
 
 
+class Subscription(msgspec.Struct, frozen=True):
+    """Where a browser is reached by Web Push (RFC 8030), and the keys that only it can read with (RFC 8291).
+
+    Attributes:
+        endpoint: an address of the browser's push service; whoever knows it and is believed (VAPID) may push there.
+        p256dh: the browser's public key, uncompressed point, base64url.
+        auth: 16 bytes that browser and server share, base64url.
+        key: the server's public key (VAPID) that the browser was given when it subscribed, base64url: no other may push there.
+    """
+
+    endpoint: str
+    p256dh: str
+    auth: str
+    key: str
+
+
 class PushToken(msgspec.Struct):
-    """Where FCM reaches one installation of a user."""
+    """Where one installation of a user is reached.
+
+    Attributes:
+        token: FCM's registration id; of a browser's own subscription (`webpush`) a hash of its endpoint.
+        platform: `android`, `ios`, `web` (all by FCM), `webpush`.
+        data_only: the app makes its notifications itself: it is sent data, and nothing that the system would show.
+        subscription: of `webpush`.
+        held_until: the provider wants nothing for it before.
+        failures: tries in a row that were told to come again.
+    """
 
     token: str
     user: str
-    platform: str  # "android" | "ios" | "web"
+    platform: str
     updated_at: datetime
+    data_only: bool = False
+    subscription: Subscription | None = None
+    held_until: datetime | None = None
+    failures: int = 0
 
 
 class LetterEvent(msgspec.Struct):

@@ -33,6 +33,7 @@ from chat.models import (
     User,
     Watermarks,
 )
+from chat.pushes import PushMarkStore
 from chat.services import (
     INGEST,
     MARK,
@@ -94,7 +95,7 @@ class Inserted:
     seq_taken: bool = False
 
 
-class MessageStore(HistoryStore, Protocol):
+class MessageStore(HistoryStore, PushMarkStore, Protocol):
     """Stored events. The one place where P1, P3 and P4 are kept: unique id, unique (chat, seq), majority writes.
     Whoever calls `rewrite`, `hide` or `pin` has stored the event that says so before: copies of recent events rest on it (`chat.folding`).
     """
@@ -160,18 +161,6 @@ class MessageStore(HistoryStore, Protocol):
 
     async def pinned(self, chat: str, limit: int) -> list[Event]:
         """The messages of a chat that are pinned, the last pinned first."""
-        ...
-
-    async def push_pending(self, *, older_than: datetime, limit: int) -> list[str]:
-        """Ids of events whose push mark is still there and older than a time."""
-        ...
-
-    async def push_claim(self, message_id: str) -> Event | None:
-        """The event, if its push mark is still there."""
-        ...
-
-    async def push_done(self, message_id: str) -> None:
-        """Take the push mark away."""
         ...
 
     async def erase_expired(self, *, now: datetime, limit: int) -> int:
@@ -374,7 +363,15 @@ class PushTokenStore(Protocol):
     """Where pushes go."""
 
     async def put(self, token: PushToken) -> None:
-        """Add or move a token: it belongs to the last user who brought it."""
+        """Add or move a token: it belongs to the last user who brought it. What `hold` has said stays."""
+        ...
+
+    async def held(self, tokens: Sequence[str]) -> dict[str, datetime]:
+        """Those of the tokens for which a time was named, and that time."""
+        ...
+
+    async def hold(self, token: str, *, until: datetime | None, failures: int) -> None:
+        """Note that the provider wants nothing for a token before `until`, and how often in a row it has said so."""
         ...
 
     async def of_users(self, users: Sequence[str]) -> dict[str, list[PushToken]]:
@@ -399,6 +396,10 @@ class DeadLetterStore(Protocol):
 
     async def get(self, letter_id: str) -> DeadLetter | None:
         """One letter."""
+        ...
+
+    async def among(self, letter_ids: Sequence[str]) -> set[str]:
+        """Those of the ids that are letters."""
         ...
 
     async def note(self, letter_id: str, event: LetterEvent) -> bool:

@@ -74,13 +74,24 @@ class JobQueue(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Push:
-    """One notification for one installation."""
+    """One push for one installation.
+
+    Attributes:
+        token: where to.
+        title, text: what the system shows of it; nothing where the token (or the push) is `data_only`.
+        data: for the app.
+        collapse_key: a newer push with the same one takes the place of this.
+        badge: the number on the app's icon; None leaves it as it is.
+        data_only: there is nothing to show.
+    """
 
     token: PushToken
     title: str
     text: str | None
     data: Mapping[str, str]
     collapse_key: str
+    badge: int | None = None
+    data_only: bool = False
 
 
 class PushSender(Protocol):

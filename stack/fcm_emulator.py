@@ -1,4 +1,5 @@
-"""A stand-in for Firebase Cloud Messaging (HTTP v1) on one machine, for `make up` and for tests over real HTTP.
+"""A stand-in for Firebase Cloud Messaging (HTTP v1) and for a push service of browsers on one machine, for `make up` and for tests over
+real HTTP.
 
     python -m stack.fcm_emulator --bind 127.0.0.1:8099 --state var/fcm
 
@@ -9,12 +10,14 @@ Whoever is configured with that file and with this address as the endpoint pushe
 |---|---|
 | `POST /token` | OAuth 2.0 JWT bearer grant (RFC 7523), signature and claims checked: an access token for an hour |
 | `POST /v1/projects/{project}/messages:send` | takes a message, or answers as the rules say, in FCM's shapes |
-| `POST /control/rules` | `{"token": "t1", "times": 3, "status": 429, "headers": {"Retry-After": "7"}, "delay": 0.5, "hang": false, "body": null}`: the next 3 answers for t1 (for any token without `token`; with `"endpoint": "token"` those of `/token`) |
+| `POST /control/rules` | `{"token": "t1", "times": 3, "status": 429, "headers": {"Retry-After": "7"}, "delay": 0.5, "hang": false, "body": null}`: the next 3 answers for t1 (for any token without `token`; with `"endpoint": "token"` those of `/token`, with `"endpoint": "web"` those for a browser) |
 | `DELETE /control/rules` | forget the rules |
-| `GET /control/messages?token=` | `{"messages": [{"token", "status", "name", "message", "peer", "at"}]}`, newest last, refused ones too |
-| `DELETE /control/messages` | forget the messages |
+| `GET /control/messages?token=` | `{"messages": [{"token", "status", "name", "message", "peer", "at", "answered_at"}]}`, newest last, refused ones too |
+| `GET /control/verdict` | how whoever sends has kept the providers' rules (`stack.push_record.Verdict`) |
+| `DELETE /control/messages` | forget the messages and the verdict |
 | `DELETE /control/access-tokens` | let every access token expire |
 | `GET /healthz`, `GET /` | it is up; what it is |
+| `/push/…`, `/control/subscriptions…` | the push service of browsers (`stack.web_push_emulator`) |
 
 State other than the key is in memory and bounded.
 """
@@ -43,6 +46,8 @@ from joserfc.jwk import RSAKey
 from pydantic import BaseModel, ConfigDict, Field
 
 from stack.ports import Address
+from stack.push_record import Received, Record
+from stack.web_push_emulator import NotTaken, WebPushService
 
 PROJECT = "pabal-local"
 CLIENT_EMAIL = f"pabal@{PROJECT}.iam.gserviceaccount.com"
@@ -51,7 +56,6 @@ GOOGLE_AUDIENCE = "https://oauth2.googleapis.com/token"
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 ACCESS_TOKEN_SECONDS = 3600
 
-MAX_MESSAGES = 10_000
 MAX_RULES = 1_000
 MAX_HANG_SECONDS = 300.0
 MAX_MESSAGE_BYTES = 4_096
@@ -75,7 +79,7 @@ class Rule(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     token: str | None = None
-    endpoint: Literal["send", "token"] = "send"
+    endpoint: Literal["send", "token", "web"] = "send"
     times: int = Field(default=1, ge=1, le=1_000_000)
     status: int = Field(default=200, ge=200, le=599)
     headers: dict[str, str] = {}
@@ -85,16 +89,12 @@ class Rule(BaseModel):
     """Sent as it is instead of FCM's shape (an HTML page of a proxy, say)."""
 
 
-@dataclass(slots=True)
-class Received:
-    """One request for `messages:send`, and how it was answered."""
+class Wish(BaseModel):
+    """A browser's wish to subscribe."""
 
-    token: str
-    status: int
-    name: str | None
-    message: dict[str, Any]
-    peer: str
-    at: float
+    model_config = ConfigDict(extra="forbid")
+
+    key: str = Field(pattern=r"^[A-Za-z0-9_-]{87}$")
 
 
 @dataclass(slots=True)
@@ -103,8 +103,9 @@ class Emulator:
 
     key: RSAKey
     token_uri: str
+    web_push: WebPushService
     rules: deque[Rule] = field(default_factory=lambda: deque(maxlen=MAX_RULES))
-    messages: deque[Received] = field(default_factory=lambda: deque(maxlen=MAX_MESSAGES))
+    record: Record = field(default_factory=Record)
     access_tokens: dict[str, float] = field(default_factory=dict)
 
     def rule_for(self, endpoint: str, token: str | None) -> Rule | None:
@@ -175,6 +176,7 @@ def create_app(emulator: Emulator) -> FastAPI:
     """The HTTP face of an emulator."""
     app = FastAPI(title="FCM emulator", docs_url=None, redoc_url=None, openapi_url=None)
     _add_fcm(app, emulator)
+    _add_web_push(app, emulator)
     _add_control(app, emulator)
     return app
 
@@ -196,6 +198,7 @@ def _add_fcm(app: FastAPI, emulator: Emulator) -> None:
 
     @app.post("/v1/projects/{project}/messages:send")
     async def send(project: str, request: Request) -> Response:
+        at = time.time()
         if not emulator.authorised(request.headers.get("authorization")):
             return _error(401)
         if project != PROJECT:
@@ -210,9 +213,47 @@ def _add_fcm(app: FastAPI, emulator: Emulator) -> None:
         if answer is None:
             answer = JSONResponse({"name": name})
         taken = name if answer.status_code == 200 else None
-        peer = f"{request.client.host}:{request.client.port}" if request.client else "?"
-        emulator.messages.append(Received(message["token"], answer.status_code, taken, message, peer, time.time()))
+        _keep(
+            emulator.record,
+            Received(message["token"], answer.status_code, taken, message, _peer(request), at, 0.0),
+            answer,
+        )
         return answer
+
+
+def _add_web_push(app: FastAPI, emulator: Emulator) -> None:
+    service = emulator.web_push
+
+    @app.post("/control/subscriptions", status_code=201)
+    async def subscribe(wish: Wish) -> dict[str, Any]:
+        return service.subscribe(wish.key)
+
+    @app.delete("/control/subscriptions/{browser}", status_code=204)
+    async def unsubscribe(browser: str) -> None:
+        service.unsubscribe(browser)
+
+    @app.post("/push/{browser}")
+    async def push(browser: str, request: Request) -> Response:
+        at, body, message = time.time(), await request.body(), {}
+        rule = emulator.rule_for("web", browser)
+        answer = await _programmed(rule) if rule is not None else None
+        try:
+            message = service.take(browser, request.headers, body)
+            answer = answer or Response(status_code=201, headers={"Location": f"{service.base_url}/message/{at}"})
+        except NotTaken as refusal:
+            answer = answer or JSONResponse({"message": str(refusal)}, refusal.status)
+        message["headers"] = {name: request.headers.get(name) for name in ("ttl", "topic", "urgency")}
+        _keep(emulator.record, Received(browser, answer.status_code, None, message, _peer(request), at, 0.0), answer)
+        return answer
+
+
+def _peer(request: Request) -> str:
+    return f"{request.client.host}:{request.client.port}" if request.client else "?"
+
+
+def _keep(record: Record, got: Received, answer: Response) -> None:
+    got.answered_at = time.time()
+    record.add(got, answer.headers.get("Retry-After"))
 
 
 def _add_control(app: FastAPI, emulator: Emulator) -> None:
@@ -221,7 +262,7 @@ def _add_control(app: FastAPI, emulator: Emulator) -> None:
         return {
             "what": "FCM emulator of a local Pabal stack: pushes end here and nothing leaves the machine",
             "project": PROJECT,
-            "messages": len(emulator.messages),
+            "messages": len(emulator.record.messages),
             "rules": len(emulator.rules),
             "see": ["/control/messages", "/control/rules", "/healthz"],
         }
@@ -241,11 +282,15 @@ def _add_control(app: FastAPI, emulator: Emulator) -> None:
 
     @app.get("/control/messages")
     async def messages(token: str | None = None) -> dict[str, list[dict[str, Any]]]:
-        return {"messages": [asdict(got) for got in emulator.messages if token in (None, got.token)]}
+        return {"messages": [asdict(got) for got in emulator.record.messages if token in (None, got.token)]}
+
+    @app.get("/control/verdict")
+    async def verdict() -> dict[str, int]:
+        return asdict(emulator.record.verdict)
 
     @app.delete("/control/messages", status_code=204)
     async def drop_messages() -> None:
-        emulator.messages.clear()
+        emulator.record.forget()
 
     @app.delete("/control/access-tokens", status_code=204)
     async def drop_access_tokens() -> None:
@@ -299,7 +344,8 @@ def main(argv: list[str] | None = None) -> int:
     address: Address = arguments.bind
     base_url = f"http://{address.reachable}"
     account = service_account(arguments.state, base_url)
-    emulator = Emulator(RSAKey.import_key(account["private_key"]), account["token_uri"])
+    key = RSAKey.import_key(account["private_key"])
+    emulator = Emulator(key, account["token_uri"], WebPushService(base_url))
     # uvicorn ends in order on these and then raises them again: taken here, so that an ordered end exits with 0.
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: None)

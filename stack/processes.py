@@ -186,7 +186,7 @@ class _Environment:
         }
 
     def bootstrap(self) -> dict[str, str]:
-        return {**self.common, **self._directories("keys", "services", "ca")}
+        return {**self.common, **self._directories("keys", "services", "ca", "vapid")}
 
     def broker(self) -> dict[str, str]:
         return {
@@ -228,7 +228,8 @@ class _Environment:
         others = {name: f"http://{self.bind[f'{name}_http'].reachable}" for name in ("broker", "bridge", "worker")}
         return {
             **self._service("svc-api"),
-            **self._directories("keys", "ca"),
+            **self._directories("keys", "ca", "vapid"),
+            **self._push_services(),
             "PABAL_API_BIND": str(self.bind["api"]),
             "PABAL_BROKER_ADMIN_URL": others["broker"],
             "PABAL_BROKER_ADMIN_SECRET_FILE": str(self.state.broker_admin),
@@ -238,6 +239,7 @@ class _Environment:
     def worker(self) -> dict[str, str]:
         env = {
             **self._service("svc-worker"),
+            **self._directories("vapid"),
             "PABAL_WORKER_HTTP": str(self.bind["worker_http"]),
             "PABAL_WORKER_STATE_DIR": str(self.state.directory("worker")),
         }
@@ -245,6 +247,10 @@ class _Environment:
             env["PABAL_FCM_ENDPOINT"] = f"http://{self.bind['fcm'].reachable}"
             env["PABAL_FCM_SERVICE_ACCOUNT_FILE"] = str(self.state.directory("fcm") / "service-account.json")
         return env
+
+    def _push_services(self) -> dict[str, str]:
+        """With the emulator, browsers subscribe there and nowhere else."""
+        return {"PABAL_API_WEB_PUSH_SERVICES": f"http://{self.bind['fcm'].reachable}"} if self.settings.fcm else {}
 
     def _service(self, principal: str) -> dict[str, str]:
         return {**self.common, "PABAL_LINK_SECRET_FILE": str(self.state.service_secret(principal))}

@@ -5,6 +5,7 @@
 | `mongo/`, `mongo1/`, `mongo2/`, `valkey/` | the data of the servers |
 | `keys/`, `jwks.json`, `services/` | signing keys, their public halves, secrets of services (`api.bootstrap`) |
 | `ca/` | the authority that signs certificates of devices (`api.bootstrap`) |
+| `vapid/` | the keys that pushes to browsers are signed with (`api.bootstrap`) |
 | `broker/`, `worker/`, `fcm/` | what those processes keep |
 | `log/<process>.log` | standard output and error of each process |
 | `broker-admin` | the secret of the broker's admin interface, mode 0600 |
@@ -65,7 +66,20 @@ class State:
 
     root: Path
 
-    DIRECTORIES = ("mongo", "mongo1", "mongo2", "valkey", "keys", "services", "ca", "broker", "worker", "fcm", "log")
+    DIRECTORIES = (
+        "mongo",
+        "mongo1",
+        "mongo2",
+        "valkey",
+        "keys",
+        "services",
+        "ca",
+        "vapid",
+        "broker",
+        "worker",
+        "fcm",
+        "log",
+    )
 
     @classmethod
     def at(cls, root: Path) -> State:

@@ -9,7 +9,6 @@ import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from functools import partial
@@ -24,18 +23,22 @@ from kombu import Queue
 from adapters import logging, mongo, valkey
 from adapters.jobs import TRANSPORT, celery_app
 from adapters.mqtt_link import MqttLink
+from adapters.push_dispatch import FCM_PLATFORMS, WEB_PUSH_PLATFORMS, PushDispatcher
 from adapters.push_fcm import FcmSender
+from adapters.push_web import WebPushSender
 from adapters.settings_view import visible
 from adapters.stores import Stores
+from adapters.vapid import VapidKeys
 from chat.errors import Unavailable
 from chat.jobs import MAINTENANCE_QUEUE, PUSH_QUEUE
+from chat.ports import PushSender
 from workers import tasks
 from workers.audit import AuditCheck
 from workers.beat import BeatThread
 from workers.broadcast import PRINCIPAL, Broadcaster
 from workers.erase import Eraser
 from workers.process import PoolProcess, Services
-from workers.push.deliver import Limits, PushDelivery
+from workers.push import assembly
 from workers.push.sweep import PushSweep
 from workers.queues import QueueLengths
 from workers.settings import WorkerSettings
@@ -60,23 +63,13 @@ async def open_services(settings: WorkerSettings) -> Services:
     stores = await mongo.open_stores(settings.mongo_url, settings.mongo_database)
     client = valkey.connect(settings.valkey_url)
     progress = valkey.ValkeyPushProgress(client)
-    threads = ThreadPoolExecutor(settings.worker_push_threads, thread_name_prefix="push")
-    limits = Limits(
-        lease=settings.worker_task_seconds,
-        budget=settings.worker_task_seconds / 2,
-        tries=settings.worker_push_tries,
-        longest_pause=settings.worker_longest_wait,
-        max_age=timedelta(seconds=settings.worker_push_max_age),
-        threads=settings.worker_push_threads,
-        grace=timedelta(seconds=settings.worker_push_grace),
-    )
-    delivery = PushDelivery(
+    pushes = assembly.assemble(
+        settings,
         stores=stores,
-        presence=valkey.ValkeyPresence(client),
-        progress=progress,
         sender=_sender(settings),
-        executor=threads,
-        limits=limits,
+        progress=progress,
+        presence=valkey.ValkeyPresence(client),
+        quota=valkey.ValkeyRateLimiter(client),
     )
     sweep = PushSweep(
         messages=stores.messages,
@@ -86,12 +79,13 @@ async def open_services(settings: WorkerSettings) -> Services:
     )
 
     async def close() -> None:
-        threads.shutdown(wait=False, cancel_futures=True)
+        pushes.threads.shutdown(wait=False, cancel_futures=True)
         await client.aclose()
         await stores.close()
 
     return Services(
-        delivery,
+        pushes.delivery,
+        pushes.withdrawals,
         sweep,
         Eraser(stores.messages),
         RollUp(stores.statistics, budget=settings.worker_task_seconds / 2),
@@ -139,10 +133,18 @@ async def _linked(settings: WorkerSettings, secret_file: Path) -> AsyncIterator[
         await asyncio.wait({task})
 
 
-def _sender(settings: WorkerSettings) -> FcmSender | None:
-    if settings.fcm_service_account_file is None:
-        return None
-    return FcmSender(settings.fcm_service_account_file, endpoint=settings.fcm_endpoint)
+def _sender(settings: WorkerSettings) -> PushDispatcher:
+    """The providers that are configured.
+
+    Raises:
+        FileNotFoundError, ValueError: a key file is of no use.
+    """
+    senders: dict[frozenset[str], PushSender] = {}
+    if settings.fcm_service_account_file is not None:
+        senders[FCM_PLATFORMS] = FcmSender(settings.fcm_service_account_file, endpoint=settings.fcm_endpoint)
+    if settings.vapid_dir is not None:
+        senders[WEB_PUSH_PLATFORMS] = WebPushSender(VapidKeys(settings.vapid_dir, settings.vapid_contact))
+    return PushDispatcher(senders)
 
 
 def create(settings: WorkerSettings) -> Celery:
@@ -195,9 +197,8 @@ def run(settings: WorkerSettings, metrics_dir: Path) -> int:
         OSError, ValueError: the key file or the address of `/metrics` is of no use.
     """
     _configure_logging(settings)
-    _sender(settings)  # a wrong key file is an error now, not at the first push
-    if settings.fcm_service_account_file is None:
-        _log.warning("push.off", reason="PABAL_FCM_SERVICE_ACCOUNT_FILE is not set")
+    if not _sender(settings).platforms:  # a wrong key file is an error now, not at the first push
+        _log.warning("push.off", reason="neither PABAL_FCM_SERVICE_ACCOUNT_FILE nor PABAL_VAPID_DIR is set")
     if settings.worker_beat:
         celery.steps["worker"].add(BeatThread)
     worker = celery.Worker(

@@ -8,8 +8,15 @@ from __future__ import annotations
 
 from prometheus_client import Counter, Histogram
 
-PUSHES = Counter("pabal_pushes", "Pushes handed to the provider, by how they ended", ["outcome"])
-EVENTS = Counter("pabal_push_events", "Push jobs, by how they ended", ["ending"])
+PUSHES = Counter(
+    "pabal_pushes",
+    "Pushes for an installation: sent, dead or parked, and how often one was put off (retry)",
+    ["outcome"],
+)
+SUPPRESSED = Counter("pabal_pushes_suppressed", "Pushes that a rule has ended, by user and message", ["rule"])
+WITHDRAWN = Counter("pabal_pushes_withdrawn", "Notifications that were taken back, by how that ended", ["outcome"])
+QUOTA_WAITS = Counter("pabal_push_quota_waits", "Times that the quota of pushes was used up")
+EVENTS = Counter("pabal_push_events", "Marked events looked at, by what became of them", ["ending"])
 SWEPT = Counter("pabal_push_swept", "Events whose push job was lost and sent again by the sweeper")
 ERASED = Counter("pabal_messages_erased", "Expired messages whose content was erased")
 ROLLED_UP = Counter("pabal_statistics_rows", "Events and receipts that were counted for the statistics")
@@ -23,9 +30,9 @@ SEND_SECONDS = Histogram(
 )
 
 # Rates and increases see only what moves: the first of something rare must not be a new time series.
-for _outcome in ("sent", "dead", "rejected", "retry"):
+for _outcome in ("sent", "dead", "parked", "retry"):
     PUSHES.labels(_outcome)
-for _ending in ("done", "gone", "busy", "skipped", "parked"):
+for _ending in ("done", "gone", "busy", "skipped", "wait", "retry", "parked"):
     EVENTS.labels(_ending)
 for _result in ("intact", "broken", "unavailable"):
     AUDIT_CHECKS.labels(_result)

@@ -7,11 +7,14 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import uvloop
+
 from workers.audit import AuditCheck
 from workers.broadcast import Broadcaster
 from workers.erase import Eraser
 from workers.push.deliver import PushDelivery
 from workers.push.sweep import PushSweep
+from workers.push.withdraw import Withdrawals
 from workers.statistics import RollUp
 
 T = TypeVar("T")
@@ -22,6 +25,7 @@ class Services:
     """What jobs call. `close` ends connections and threads; without a link to the broker there is no `broadcaster`."""
 
     delivery: PushDelivery
+    withdrawals: Withdrawals
     sweep: PushSweep
     eraser: Eraser
     roll_up: RollUp
@@ -47,7 +51,7 @@ class PoolProcess:
 
     def start(self) -> None:
         """In the child, after the fork."""
-        self._runner = asyncio.Runner()
+        self._runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
 
     def run(self, job: Callable[[Services], Coroutine[Any, Any, T]]) -> T:
         """Run one job's coroutine to its end.

@@ -39,6 +39,9 @@ class WorkerSettings(BaseSettings):
 
     fcm_service_account_file: Path | None = None
     fcm_endpoint: str = "https://fcm.googleapis.com"
+    vapid_dir: Path | None = None
+    """The keys by which push services of browsers know us; without one no browser is pushed to but through FCM."""
+    vapid_contact: str = "mailto:postmaster@localhost"
 
     worker_http: str = "127.0.0.1:9103"
     worker_state_dir: Path = Path("var/worker")
@@ -49,6 +52,10 @@ class WorkerSettings(BaseSettings):
 
     worker_push_grace: float = Field(default=3.0, ge=0)
     """Seconds that somebody who looks connected has to acknowledge a message before they are pushed for it all the same."""
+    worker_push_rest: float = Field(default=3.0, ge=0)
+    """Seconds that a chat rests after a push: what is written meanwhile is one more push, however much it is."""
+    worker_push_rate: float = Field(default=8_000.0, gt=0)
+    """Pushes per second of all workers together. FCM gives a project 600,000 per minute by default; this stays a fifth below."""
     worker_push_threads: int = Field(default=8, ge=1, le=32)
     worker_push_tries: int = Field(default=10, ge=1)
     worker_push_max_age: float = Field(default=12 * 3600.0, gt=0)

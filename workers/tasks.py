@@ -9,23 +9,9 @@ from celery import Celery, Task
 
 from chat.broadcasts import Broadcast
 from chat.errors import Unavailable
-from chat.jobs import (
-    BROADCAST,
-    ERASE_EXPIRED,
-    MAINTENANCE_QUEUE,
-    PUSH_EVENT,
-    PUSH_QUEUE,
-    ROLL_UP,
-    SWEEP_PUSHES,
-    VERIFY_AUDIT_LOG,
-)
-from chat.pushes import PushRetry
-from workers import metrics
+from chat.jobs import BROADCAST, ERASE_EXPIRED, MAINTENANCE_QUEUE, ROLL_UP, SWEEP_PUSHES, VERIFY_AUDIT_LOG
+from workers import push_tasks
 from workers.process import PoolProcess, Services
-from workers.push.retry import PushWait, pause
-
-_AFTER_HOLD = 0.25
-"""Seconds by which a retry comes later than the hold on its event ends, so that it does not find it still held."""
 
 _log = structlog.get_logger("jobs")
 
@@ -39,39 +25,7 @@ def register(app: Celery, process: PoolProcess, *, tries: int, longest_wait: flo
         longest_wait: seconds. Celery keeps a waiting job unacknowledged, so that it must come back well before Valkey hands it
             out a second time; what has to wait longer is left to the sweeper.
     """
-
-    @app.task(name=PUSH_EVENT, bind=True, max_retries=None)
-    def push_event(self: Task[Any, Any], message_id: str) -> None:
-        number = self.request.retries + 1
-        try:
-            ending = process.run(lambda services: services.delivery.push(message_id, tries=number))
-        except PushRetry as retry:
-            waits = isinstance(retry, PushWait)
-            metrics.EVENTS.labels("wait" if waits else "retry").inc()
-            after = retry.after if retry.after is not None else pause(number, longest=longest_wait)
-            tell = _log.debug if waits else _log.warning
-            tell("push.retry", message_id=message_id, reason=str(retry), tries=number, after=round(after, 1))
-            _retry(self, retry, after, longest_wait)
-        except Unavailable as error:
-            metrics.EVENTS.labels("unavailable").inc()
-            _log.warning("push.unavailable", message_id=message_id, reason=error.reason, tries=number)
-            if number < tries:
-                _retry(self, error, pause(number, longest=longest_wait), longest_wait)
-        else:
-            metrics.EVENTS.labels(ending.value).inc()
-
-    @app.task(name=SWEEP_PUSHES, bind=True)
-    def sweep_pushes(_self: Task[Any, Any]) -> None:
-        try:
-            lost = process.run(lambda services: services.sweep.lost())
-        except Unavailable as error:
-            _log.warning("sweep.unavailable", reason=error.reason)  # the next sweep is seconds away
-            return
-        for message_id in lost:
-            push_event.apply_async(args=(message_id,), queue=PUSH_QUEUE)
-        if lost:
-            _log.warning("sweep.found", events=len(lost))
-
+    push_tasks.register(app, process, tries=tries, longest_wait=longest_wait)
     _register_maintenance(app, process)
     _register_checks(app, process)
 
@@ -119,15 +73,6 @@ def _register_checks(app: Celery, process: PoolProcess) -> None:
 
 async def _told(services: Services) -> Broadcast | None:
     return await services.broadcaster.run() if services.broadcaster is not None else None
-
-
-def _retry(task: Task[Any, Any], error: Exception, after: float, longest: float) -> None:
-    """Come back after a while, or leave it to the sweeper, which looks at the event when its hold is over.
-
-    A pause asked for by the provider may pass `longest` by the tenth that `pause` adds to it.
-    """
-    if after <= longest * 1.1:
-        raise task.retry(exc=error, countdown=after + _AFTER_HOLD)
 
 
 def schedule(

@@ -21,6 +21,7 @@ from adapters.memory.memberships import MemoryMemberships
 from adapters.memory.messages import MemoryMessages
 from adapters.memory.notices import MemoryNotices
 from adapters.memory.openings import MemoryOpenings
+from adapters.memory.push_preferences import MemoryPushPreferences
 from adapters.memory.push_tokens import MemoryPushTokens
 from adapters.memory.receipts import MemoryReceipts
 from adapters.memory.second_factors import MemorySecondFactors
@@ -49,6 +50,7 @@ def memory_stores() -> Stores:
         grants=grants,
         sign_ins=sign_ins,
         push_tokens=MemoryPushTokens(),
+        push_preferences=MemoryPushPreferences(),
         dead_letters=MemoryDeadLetters(),
         contacts=MemoryContacts(),
         blocks=MemoryBlocks(),

@@ -152,6 +152,14 @@ class MemoryChats:
         keys = sorted(key for key in self._members if key > after)
         return [copied(self._members[key]) for key in keys[: max(0, limit)]]
 
+    async def unread(self, users: Sequence[str], *, heads: Mapping[str, int]) -> dict[str, int]:
+        """See `AudienceStore.unread`."""
+        counts = dict.fromkeys(users, 0)
+        for (chat, user), member in self._members.items():
+            if user in counts and member.left_at is None and chat in self._chats:
+                counts[user] += max(0, max(self._chats[chat].last_n, heads.get(chat, 0)) - member.seen_n)
+        return counts
+
     async def correct(self, was: Member, now: Member) -> bool:
         """See `ChatStore.correct`."""
         row = self._members.get((was.chat, was.user))

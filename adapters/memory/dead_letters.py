@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from adapters.memory.records import copied
 from chat.models import DeadLetter, LetterEvent
 from chat.ports import MAX_LETTER_HISTORY
@@ -24,6 +26,10 @@ class MemoryDeadLetters:
         """See `DeadLetterStore.get`."""
         found = self._letters.get(letter_id)
         return copied(found) if found else None
+
+    async def among(self, letter_ids: Sequence[str]) -> set[str]:
+        """See `DeadLetterStore.among`."""
+        return {letter_id for letter_id in letter_ids if letter_id in self._letters}
 
     async def note(self, letter_id: str, event: LetterEvent) -> bool:
         """See `DeadLetterStore.note`."""

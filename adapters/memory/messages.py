@@ -14,6 +14,7 @@ from adapters.storable import check
 from chat.envelopes import Body, Event
 from chat.models import Head, Slot
 from chat.ports import Inserted
+from chat.pushes import Marked
 
 
 class MemoryMessages(MemoryReads):
@@ -149,17 +150,38 @@ class MemoryMessages(MemoryReads):
         return newest[: max(0, limit)]
 
     async def push_pending(self, *, older_than: datetime, limit: int) -> list[str]:
-        """See `MessageStore.push_pending`."""
+        """See `PushMarkStore.push_pending`."""
         old = sorted((at, id_) for id_, at in self._push.items() if at < to_ms(older_than))
         return [id_ for _, id_ in old[: max(0, limit)]]
 
     async def push_claim(self, message_id: str) -> Event | None:
-        """See `MessageStore.push_claim`."""
+        """See `PushMarkStore.push_claim`."""
         return _shown(self._events[message_id]) if message_id in self._push else None
 
-    async def push_done(self, message_id: str) -> None:
-        """See `MessageStore.push_done`."""
-        self._push.pop(message_id, None)
+    async def push_claims(self, message_ids: Sequence[str]) -> list[Marked]:
+        """See `PushMarkStore.push_claims`."""
+        marked = [id_ for id_ in dict.fromkeys(message_ids) if id_ in self._push]
+        return [Marked(_shown(self._events[id_]), self._push[id_]) for id_ in marked]
+
+    async def push_newer(self, seqs: Mapping[str, int], *, limit: int) -> list[Marked]:
+        """See `PushMarkStore.push_newer`."""
+        rows = [self._events[id_] for id_ in self._push]
+        newer = [event.id for event in rows if event.seq > seqs.get(event.chat, event.seq)]
+        newer.sort(key=lambda id_: self._events[id_].seq, reverse=True)
+        return await self.push_claims(newer[: max(0, limit)])
+
+    async def push_done(self, *message_ids: str) -> None:
+        """See `PushMarkStore.push_done`."""
+        for message_id in message_ids:
+            self._push.pop(message_id, None)
+
+    async def push_again(self, message_id: str, at: datetime) -> bool:
+        """See `PushMarkStore.push_again`."""
+        event = self._events.get(message_id)
+        if event is None or event.type != "message":
+            return False
+        self._push[message_id] = to_ms(at)
+        return True
 
     async def erase_expired(self, *, now: datetime, limit: int) -> int:
         """See `MessageStore.erase_expired`."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+from adapters.memory.records import to_ms
+from chat.pushes import Leases, Pushed
 
 _WAITING = "wait"
 
@@ -20,48 +23,54 @@ class MemoryPushProgress:
         self._clock = clock
         self._leases: dict[str, tuple[str, float]] = {}
         self._claims: dict[str, float] = {}
-        self._sent: dict[str, set[str]] = {}
+        self._pushed: dict[tuple[str, str], Pushed] = {}
 
-    async def acquire(self, message_id: str, *, seconds: float) -> str | None:
-        """A lease on the event, or None while somebody else works on it or it is on hold."""
-        if self._leased(message_id):
-            return None
-        lease = secrets.token_hex(8)
-        self._leases[message_id] = (lease, self._clock() + seconds)
-        self._claims.pop(message_id, None)
-        return lease
+    async def acquire(self, chats: Collection[str], *, seconds: float) -> Leases:
+        """See `PushProgress.acquire`."""
+        found = Leases({}, {})
+        for chat in chats:
+            holder, until = self._leases.get(chat, ("", 0.0))
+            if holder and until > self._clock():
+                found.busy[chat] = until - self._clock() if holder == _WAITING else 0.0
+                continue
+            found.ours[chat] = secrets.token_hex(8)
+            self._leases[chat] = (found.ours[chat], self._clock() + seconds)
+        return found
 
-    async def release(self, message_id: str, lease: str) -> None:
-        """Give the lease back, if it is still ours."""
-        if self._owns(message_id, lease):
-            del self._leases[message_id]
+    async def release(self, leases: Mapping[str, str], *, hold: float = 0.0) -> None:
+        """See `PushProgress.release`."""
+        for chat, lease in leases.items():
+            holder, until = self._leases.get(chat, ("", 0.0))
+            if holder != lease or until <= self._clock():
+                continue
+            if hold > 0:
+                self._leases[chat] = (_WAITING, self._clock() + hold)
+            else:
+                del self._leases[chat]
 
-    async def hold(self, message_id: str, lease: str, *, seconds: float) -> None:
-        """Give the lease back, and let nobody have one for `seconds`."""
-        if self._owns(message_id, lease):
-            self._leases[message_id] = (_WAITING, self._clock() + seconds)
+    async def pushed(self, wanted: Mapping[str, Collection[str]]) -> dict[tuple[str, str], Pushed]:
+        """See `PushProgress.pushed`."""
+        keys = [(chat, name) for chat, names in wanted.items() for name in names]
+        return {key: self._pushed[key] for key in keys if key in self._pushed}
 
-    async def sent(self, message_id: str, tokens: Sequence[str]) -> set[str]:
-        """Those of `tokens` that `add_sent` has named."""
-        return self._sent.get(message_id, set()).intersection(tokens)
+    async def note(self, entries: Mapping[tuple[str, str], Pushed]) -> None:
+        """See `PushProgress.note`."""
+        for key, pushed in entries.items():
+            if key not in self._pushed or self._pushed[key].seq <= pushed.seq:
+                self._pushed[key] = Pushed(pushed.seq, to_ms(pushed.at))
 
-    async def add_sent(self, message_id: str, token: str) -> None:
-        """Remember that this token needs the event no more."""
-        self._sent.setdefault(message_id, set()).add(token)
+    async def forget(self, chat: str, names: Collection[str]) -> None:
+        """See `PushProgress.forget`."""
+        for name in names:
+            self._pushed.pop((chat, name), None)
 
     async def claim(self, message_ids: Sequence[str], *, seconds: float) -> list[str]:
-        """Those of the events that are free; they count as claimed for `seconds`."""
+        """See `PushProgress.claim`."""
         now = self._clock()
-        free = [
-            message_id
-            for message_id in message_ids
-            if not self._leased(message_id) and self._claims.get(message_id, now) <= now
-        ]
+        free = [message_id for message_id in message_ids if self._claims.get(message_id, now) <= now]
         self._claims |= dict.fromkeys(free, now + seconds)
         return free
 
-    def _leased(self, message_id: str) -> bool:
-        return message_id in self._leases and self._leases[message_id][1] > self._clock()
-
-    def _owns(self, message_id: str, lease: str) -> bool:
-        return self._leased(message_id) and self._leases[message_id][0] == lease
+    async def postpone(self, message_ids: Collection[str], *, seconds: float) -> None:
+        """See `PushProgress.postpone`."""
+        self._claims |= dict.fromkeys(message_ids, self._clock() + seconds)

@@ -25,6 +25,7 @@ from adapters.mongo.messages import MongoMessages
 from adapters.mongo.migrations import migrate
 from adapters.mongo.notices import MongoNotices
 from adapters.mongo.openings import MongoOpenings
+from adapters.mongo.push_preferences import MongoPushPreferences
 from adapters.mongo.push_tokens import MongoPushTokens
 from adapters.mongo.receipts import MongoReceipts
 from adapters.mongo.second_factors import MongoSecondFactors
@@ -68,6 +69,7 @@ def stores_of(db: Database) -> Stores:
         grants=MongoGrants(db),
         sign_ins=MongoSignIns(db),
         push_tokens=MongoPushTokens(db),
+        push_preferences=MongoPushPreferences(db),
         dead_letters=MongoDeadLetters(db),
         contacts=MongoContacts(db),
         blocks=MongoBlocks(db),

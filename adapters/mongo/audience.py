@@ -1,9 +1,9 @@
-"""What history needs of collection `members`; its shape is at the head of `adapters.mongo.chats`."""
+"""What history and badges need of collection `members`; its shape is at the head of `adapters.mongo.chats`."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from adapters.mongo.client import Collection, fetch, translate
 from chat.history import Crowd
@@ -17,8 +17,9 @@ _A_DEVICE = re.compile(f"^{re.escape(DEVICE_PREFIX)}")
 class MongoAudience:
     """`AudienceStore` on MongoDB."""
 
-    def __init__(self, members: Collection) -> None:
+    def __init__(self, members: Collection, chats: Collection) -> None:
         self.__members = members
+        self.__chats = chats
 
     @translate
     async def clear(self, chat: str, user: str, seq: int) -> None:
@@ -56,3 +57,18 @@ class MongoAudience:
             Crowd(int(at["joined"]), int(at["delivered"]), int(at["seen"]), int(count))
             for at, count in [(row["_id"], row["count"]) for row in await cursor.to_list()]
         ]
+
+    @translate
+    async def unread(self, users: Sequence[str], *, heads: Mapping[str, int]) -> dict[str, int]:
+        """See `AudienceStore.unread`: two queries, whatever the number of users."""
+        if not users:
+            return {}
+        mine = {"user_id": {"$in": list(users)}, "left_at": None}
+        rows = await fetch(self.__members, mine, {"_id": 0, "user_id": 1, "chat_id": 1, "seen_n": 1})
+        chats = list({row["chat_id"] for row in rows})
+        found = await fetch(self.__chats, {"_id": {"$in": chats}}, {"last_n": 1}) if chats else []
+        last = {row["_id"]: max(int(row.get("last_n", 0)), heads.get(row["_id"], 0)) for row in found}
+        counts = dict.fromkeys(users, 0)
+        for row in rows:
+            counts[row["user_id"]] += max(0, last.get(row["chat_id"], 0) - int(row["seen_n"]))
+        return counts

@@ -87,7 +87,7 @@ class MongoChats(MongoAudience):
         self._db = db
         self._chats = db[CHATS]
         self._members = db[MEMBERS]
-        super().__init__(self._members)
+        super().__init__(self._members, self._chats)
 
     @translate
     async def create(self, chat: Chat, members: Sequence[Member]) -> bool:

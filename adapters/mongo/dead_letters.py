@@ -17,6 +17,8 @@ No index but `_id`: letters are read page by page, by id.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pymongo import ASCENDING
 
 from adapters.mongo.client import Database, Document, fetch, translate
@@ -58,6 +60,14 @@ class MongoDeadLetters:
         """See `DeadLetterStore.get`."""
         found = await self._letters.find_one({"_id": letter_id})
         return _letter(found) if found else None
+
+    @translate
+    async def among(self, letter_ids: Sequence[str]) -> set[str]:
+        """See `DeadLetterStore.among`."""
+        if not letter_ids:
+            return set()
+        rows = await fetch(self._letters, {"_id": {"$in": list(letter_ids)}}, {"_id": 1})
+        return {row["_id"] for row in rows}
 
     @translate
     async def note(self, letter_id: str, event: LetterEvent) -> bool:

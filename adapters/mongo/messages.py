@@ -15,7 +15,7 @@
 | `mentions` | [string]? | user ids |
 | `edited_at`, `deleted_at` | date? | when an edit changed, or a delete took away, `body` |
 | `expires_at` | date? | when `body` is to be erased; gone once it is |
-| `push` | date? | push mark, = `created_at`: members who are away have not been pushed to yet |
+| `push` | date? | push mark, = `created_at` (later: sent off again): pushes of it have not ended yet |
 | `only` | string? | the user who alone may see it; everybody else is shown a `void` (`chat.views`) |
 | `hidden_by` | [string]? | users who have hidden it from themselves |
 | `forwarded` | object? | `id`, `sender`, `at` of the message that was forwarded |
@@ -52,6 +52,7 @@ from pymongo.errors import BulkWriteError
 from adapters.mongo.client import BATCH, DUPLICATE_KEY, MAJORITY, Database, Document, fetch, translate
 from adapters.mongo.event_documents import to_body, to_document, to_event
 from adapters.mongo.message_reads import MongoReads
+from adapters.mongo.push_marks import MongoPushMarks
 from adapters.storable import MAX_INT, unstorable
 from chat.envelopes import Body, Event
 from chat.errors import BadInput, Unavailable
@@ -90,12 +91,13 @@ _STORED = Inserted(stored=True)
 _SEQ_TAKEN = Inserted(stored=False, seq_taken=True)
 
 
-class MongoMessages(MongoReads):
+class MongoMessages(MongoReads, MongoPushMarks):
     """`MessageStore` on the collection above."""
 
     def __init__(self, db: Database) -> None:
         self._messages = db[COLLECTION]
-        super().__init__(self._messages)
+        MongoReads.__init__(self, self._messages)
+        MongoPushMarks.__init__(self, self._messages)
 
     @translate
     async def insert(self, events: Sequence[Event], *, push: frozenset[str] = frozenset()) -> list[Inserted]:
@@ -304,24 +306,6 @@ class MongoMessages(MongoReads):
         newest = [("pinned_at", DESCENDING), ("seq", DESCENDING)]
         events = [to_event(document) for document in await fetch(self._messages, query, sort=newest, limit=limit)]
         return [event for event in events if event.pinned_at is not None]
-
-    @translate
-    async def push_pending(self, *, older_than: datetime, limit: int) -> list[str]:
-        """See `MessageStore.push_pending`; the oldest first."""
-        query = {"push": {"$lt": older_than}}
-        documents = await fetch(self._messages, query, {"_id": 1}, sort=[("push", ASCENDING)], limit=limit)
-        return [document["_id"] for document in documents]
-
-    @translate
-    async def push_claim(self, message_id: str) -> Event | None:
-        """See `MessageStore.push_claim`."""
-        document = await self._messages.find_one({"_id": message_id, "push": {"$exists": True}})
-        return None if document is None else to_event(document)
-
-    @translate
-    async def push_done(self, message_id: str) -> None:
-        """See `MessageStore.push_done`."""
-        await self._messages.update_one({"_id": message_id}, {"$unset": {"push": ""}})
 
     @translate
     async def erase_expired(self, *, now: datetime, limit: int) -> int:

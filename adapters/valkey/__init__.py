@@ -7,9 +7,9 @@
 | `pabal:invalidate` | channel: `chat.envelopes.Invalidation` as JSON | while listeners are connected |
 | `rate:{key}` | hash: `tokens` (float), `at` (server time, seconds): a token bucket | until the bucket would be full |
 | `recent:{chat}` | string: the newest stored events as JSON, dense and rising (`chat.folding` tells why a copy of any age is of use) | 1 day |
-| `push:{message id}:lease` | string: who pushes the event now, or `wait` until the time that the provider named | the lease |
-| `push:{message id}:sent` | set: hashes of the push tokens that have taken the event | 1 day |
-| `push:{message id}:swept` | string: the sweeper has sent the event off again | as long as a job may take |
+| `push:{chat}:lease` | string: who pushes the chat's messages now, or `wait` while it has to rest after a push | the lease, the rest |
+| `push:{chat}:pushed` | hash: `t:` and a hash of a push token, `u:` and a user -> `seq:milliseconds`: the newest event that they were pushed | 1 day |
+| `push:{message id}:swept` | string: the sweeper leaves the event alone | as long as a job may take, or waits |
 | `jobs:*` | Celery's queues (`jobs:push`, `jobs:maintenance`), what is unacknowledged, bindings | until done |
 
 Every command is bounded by timeouts, the pool by its size; what Valkey or the way to it does wrong is raised as

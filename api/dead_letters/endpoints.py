@@ -56,9 +56,9 @@ async def letter(letter: str, staff: AdministratorLooks, service: Service) -> Re
     responses={**returns(Replayed, "It is stored, and the letter is gone"), **problems(401, 403, 404, 409)},
 )
 async def replay(letter: str, why: Annotated[WhyMaybe, Query()], staff: Administrator, service: Service) -> Response:
-    """As its sender, with the id that it had, under the rules of now.
+    """As its sender, with the id that it had, under the rules of now. A push goes out within a minute, to those who have not got it.
 
-    Codes: `admin_only`, `unknown_dead_letter`, `not_replayable`, `dead_letter` (it failed again), and those of a send.
+    Codes: `admin_only`, `unknown_dead_letter`, `unknown_message` (what was to be pushed is gone), `not_replayable`, `dead_letter` (it failed again), and those of a send.
     """
     return answer(await service.replay(letter, why.reason, staff=staff))
 

@@ -11,6 +11,7 @@ import structlog
 
 from api.admin.access import Staff
 from api.clock import now
+from api.dead_letters.pushes import push_again, pushed_message
 from api.dead_letters.schemas import LetterDetail, LetterPage, LetterQuery, LetterView, Replayed
 from api.messages.refusals import refusal
 from api.pagination import pack, unpack
@@ -70,17 +71,20 @@ class DeadLetterService:
         )
 
     async def replay(self, letter_id: str, reason: str, *, staff: Staff) -> Replayed:
-        """Send it through the whole path again as its sender, and drop it once it is stored.
+        """Send it through the whole path again as its sender, and drop it once it is stored; of a push, mark its message anew.
 
         It has the message id that it had: replayed twice, or after its sender has sent it again, it is stored once (P4).
 
         Raises:
-            NotFound: `unknown_dead_letter`.
-            Conflict: `not_replayable`: it is no message.
+            NotFound: `unknown_dead_letter`; of a push, `unknown_message`.
+            Conflict: `not_replayable`: it is neither a message nor a push.
             PabalError: refused again; it stays where it is.
             Unavailable: nothing is known; replaying it again is safe.
         """
         letter = await self._get(letter_id)
+        pushed = pushed_message(letter)
+        if pushed is not None:
+            return await self._push_again(letter, pushed, reason, staff)
         topic = _send_topic(letter)
         if topic is None:
             raise Conflict("this letter is no message of a chat: it can only be dropped", code="not_replayable")
@@ -100,6 +104,14 @@ class DeadLetterService:
         await self.letters.drop(letter.id)
         _log.info("dead_letter.replayed", id=letter.id, chat=stored.chat, seq=stored.seq, by=staff.id)
         return Replayed(id=letter.id, message=stored.id, chat=stored.chat, seq=stored.seq)
+
+    async def _push_again(self, letter: DeadLetter, message_id: str, reason: str, staff: Staff) -> Replayed:
+        await staff.trail.record("dead_letter.replayed", target=letter.id, reason=reason)
+        await self.letters.note(letter.id, LetterEvent(now(), "replayed", by=staff.id))
+        event = await push_again(self.messages, message_id)
+        await self.letters.drop(letter.id)
+        _log.info("dead_letter.replayed", id=letter.id, chat=event.chat, seq=event.seq, by=staff.id)
+        return Replayed(id=letter.id, message=event.id, chat=event.chat, seq=event.seq)
 
     async def drop(self, letter_id: str, reason: str, *, staff: Staff) -> None:
         """Throw it away for good.
@@ -141,7 +153,7 @@ def _facts(letter: DeadLetter) -> dict[str, Any]:
         "tries": letter.tries,
         "at": letter.at,
         "size": len(letter.payload),
-        "replayable": topic is not None,
+        "replayable": topic is not None or pushed_message(letter) is not None,
         "history": letter.history,
     }
 

@@ -36,7 +36,7 @@ Service = Annotated[PushTokenService, Depends(_service)]
 )
 async def put(token: Token, installation: Installation, caller: Caller, service: Service) -> Response:
     """Call it at every start of the app: a token belongs to the last user who brought it."""
-    await service.put(token, installation.platform, caller=caller)
+    await service.put(token, installation.platform, caller=caller, data_only=installation.data_only)
     return Response(status_code=204)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class Installation(BaseModel):
@@ -13,3 +13,6 @@ class Installation(BaseModel):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"platform": "android"}]})
 
     platform: Literal["android", "ios", "web"]
+    data_only: bool = Field(
+        default=False, strict=True, description="the app makes its notifications itself, of data that it is sent"
+    )

@@ -115,7 +115,7 @@ FAULTS = Panel(
         Query(rate("pabal_bridge_refused_total", where='code=~"unavailable|internal|dead_letter"'), "messages refused"),
         Query(rate("pabal_bridge_retries_total"), "tries again"),
         Query(rate("pabal_api_requests_total", where='status=~"5.."'), "requests failed"),
-        Query(rate("pabal_pushes_total", where='outcome=~"retry|rejected|parked"'), "pushes failed"),
+        Query(rate("pabal_pushes_total", where='outcome=~"retry|parked"'), "pushes failed"),
         Query(rate("pabal_bridge_dead_letters_total"), "dead letters"),
     ),
 )

@@ -72,3 +72,10 @@ async def test_letters_page_by_page(stores: Stores) -> None:
     assert await stores.dead_letters.page(after="l3", limit=3) == [parked("l4")]
     assert await stores.dead_letters.page(after="l4") == []
     assert await stores.dead_letters.page(limit=0) == []
+
+
+async def test_which_of_many_there_are(stores: Stores) -> None:
+    for name in ("l1", "l2"):
+        await stores.dead_letters.add(letter(name))
+    assert await stores.dead_letters.among(["l2", "l3", "l2"]) == {"l2"}
+    assert await stores.dead_letters.among([]) == set()

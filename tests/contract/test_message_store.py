@@ -18,6 +18,7 @@ from chat.events import Forwarded, System
 from chat.ids import new_message_id
 from chat.models import Head, Slot
 from chat.ports import Inserted
+from chat.pushes import Marked
 
 AT = datetime(2026, 5, 1, 12, 0, 0, 123_000, tzinfo=UTC)
 STORED = Inserted(stored=True)
@@ -377,6 +378,36 @@ async def test_push_marks(stores: Stores) -> None:
     assert await messages.push_claim(old.id) is None
     assert await messages.push_pending(older_than=AT + timedelta(seconds=1), limit=10) == [older.id]
     assert await messages.by_ids([old.id]) == {old.id: old}
+
+
+async def test_many_push_marks_at_once(stores: Stores) -> None:
+    messages = stores.messages
+    one, two, three = (event(seq) for seq in (1, 2, 3))
+    unmarked, elsewhere = event(4), event(5, chat="g-2")
+    ids = [e.id for e in (one, two, three, elsewhere)]
+    await messages.insert([one, two, three, unmarked, elsewhere], push=frozenset(ids))
+    found = await messages.push_claims([three.id, unmarked.id, one.id, new_message_id(), one.id])
+    assert sorted(found, key=lambda marked: marked.event.seq) == [Marked(one, AT), Marked(three, AT)]
+    newer = await messages.push_newer({"g-1": 1, "g-2": 5, "g-3": 0}, limit=10)
+    assert sorted(marked.event.seq for marked in newer) == [2, 3]
+    newest = await messages.push_newer({"g-1": 0, "g-2": 0}, limit=2)
+    assert sorted(marked.event.seq for marked in newest) == [3, 5]
+    assert await messages.push_newer({}, limit=10) == await messages.push_claims([]) == []
+    await messages.push_done(one.id, three.id, unmarked.id)
+    await messages.push_done()
+    assert [marked.event for marked in await messages.push_claims(ids[:3])] == [two]
+
+
+async def test_a_push_that_is_sent_off_again(stores: Stores) -> None:
+    later = AT + timedelta(hours=20)
+    said, changed = event(1), event(2, type="edit")
+    await stores.messages.insert([said, changed])
+    assert await stores.messages.push_again(said.id, later)
+    assert not await stores.messages.push_again(changed.id, later)
+    assert not await stores.messages.push_again(new_message_id(), later)
+    (marked,) = await stores.messages.push_claims([said.id, changed.id])
+    assert marked == Marked(said, later)
+    assert await stores.messages.push_pending(older_than=later, limit=9) == []
 
 
 async def test_a_refused_event_leaves_no_push_mark(stores: Stores) -> None:

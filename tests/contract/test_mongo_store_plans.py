@@ -36,6 +36,7 @@ from chat.models import (
     Watermarks,
 )
 from chat.people import Block, Contact, InvitationLink, JoinRequest
+from chat.push_preferences import PushPreferences
 from chat.statistics import Span
 
 AT = datetime.now(UTC)
@@ -118,6 +119,7 @@ async def db(recorder: Recorder, mongo_url: str, mongo_database: str) -> AsyncIt
         await stores.second_factors.begin(SecondFactor(f"user{number}", "sealed", AT))
         await stores.grants.add(Grant(f"s{number}", "user1", f"t{number}", AT, AT + timedelta(days=1), [f"p{number}"]))
         await stores.push_tokens.put(PushToken(f"token{number}", f"user{number % 3}", "web", AT))
+        await stores.push_preferences.put(PushPreferences(f"user{number}"))
     await stores.notices.add(Notice("n1", "g-1", System("left", "user1"), AT))
     await _populate_people(stores)
     recorder.take()
@@ -199,6 +201,9 @@ CALLS: dict[str, Callable[[Stores], Awaitable[object]]] = {
     "crowds": lambda s: s.chats.crowds("g-1", 5, 50),
     "push_pending": lambda s: s.messages.push_pending(older_than=AT + timedelta(1), limit=10),
     "push_claim": lambda s: s.messages.push_claim(IDS[0]),
+    "push_claims": lambda s: s.messages.push_claims(IDS[:3]),
+    "push_newer": lambda s: s.messages.push_newer({"g-1": 50, "g-2": 40, "g-3": 59}, limit=20),
+    "push_again": lambda s: s.messages.push_again(IDS[0], AT),
     "push_done": lambda s: s.messages.push_done(IDS[0]),
     "erase_expired": lambda s: s.messages.erase_expired(now=AT, limit=10),
     "chat": lambda s: s.chats.get("g-1"),
@@ -244,6 +249,10 @@ CALLS: dict[str, Callable[[Stores], Awaitable[object]]] = {
     "alive": lambda s: s.grants.alive(["s1", "s2"]),
     "put_token": lambda s: s.push_tokens.put(PushToken("token1", "user2", "web", AT)),
     "tokens_of_users": lambda s: s.push_tokens.of_users(["user1", "user2"]),
+    "held_tokens": lambda s: s.push_tokens.held(["token1", "token2"]),
+    "hold_token": lambda s: s.push_tokens.hold("token1", until=AT, failures=1),
+    "push_preferences": lambda s: s.push_preferences.of_users(["user1", "user2"]),
+    "unread": lambda s: s.chats.unread(["user1", "user2"], heads={"g-1": 60}),
     "drop_token": lambda s: s.push_tokens.drop("token1"),
     "notices": lambda s: s.notices.of_chat("g-1", 10),
     "notices_after": lambda s: s.notices.after(("g-1", "n1"), 10),
@@ -296,6 +305,7 @@ CALLS: dict[str, Callable[[Stores], Awaitable[object]]] = {
         s.memberships.count("g-1"),
     ),
     "dead_letters": lambda s: s.dead_letters.page(after="l1", limit=10),
+    "dead_letters_among": lambda s: s.dead_letters.among(["l1", "l2"]),
     "device": lambda s: s.devices.get("dev-1"),
     "devices": lambda s: s.devices.existing(["dev-1", "dev-2"]),
     "kept_out": lambda s: s.admin.kept_out(["user1", "user2"]),

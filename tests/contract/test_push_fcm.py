@@ -20,7 +20,8 @@ from google.auth import crypt, jwt
 from joserfc.jwk import RSAKey
 
 from adapters.memory.push import MemoryPushSender
-from adapters.push_fcm import FcmSender, retry_after
+from adapters.push_fcm import FcmSender
+from adapters.push_http import retry_after
 from chat.models import PushToken
 from chat.ports import Push, PushSender
 from chat.pushes import PushError, PushRejected, PushRetry, PushTokenDead
@@ -57,13 +58,17 @@ def fcm(emulator: Emulator) -> FcmSender:
     return FcmSender(emulator.account, endpoint=emulator.url, timeout=2.0)
 
 
-def push(token: str = "t1", *, platform: str = "android", text: str | None = "안녕하세요 👋") -> Push:
+def push(
+    token: str = "t1", *, platform: str = "android", text: str | None = "안녕하세요 👋", data_only: bool = False
+) -> Push:
     return Push(
         token=PushToken(token=token, user="user2", platform=platform, updated_at=datetime(2026, 1, 1, tzinfo=UTC)),
         title="가족 모임",
         text=text,
         data={"chat": "g-1", "seq": "7", "id": "01890a5d-ac96-774b-bcce-b302099a8057"},
         collapse_key="g-1",
+        badge=12,
+        data_only=data_only,
     )
 
 
@@ -109,7 +114,11 @@ def test_the_message(fcm: FcmSender, emulator: Emulator) -> None:
         "token": "t1",
         "notification": {"title": "가족 모임", "body": "안녕하세요 👋"},
         "data": {"chat": "g-1", "seq": "7", "id": "01890a5d-ac96-774b-bcce-b302099a8057"},
-        "android": {"collapse_key": "g-1", "priority": "HIGH", "notification": {"tag": "g-1"}},
+        "android": {
+            "collapse_key": "g-1",
+            "priority": "HIGH",
+            "notification": {"tag": "g-1", "notification_count": 12},
+        },
     }
 
 
@@ -125,10 +134,26 @@ def test_each_platform_gets_its_own_block_and_collapses_per_chat(fcm: FcmSender,
     assert blocks == {"android": {"android"}, "ios": {"apns"}, "web": {"webpush"}, "toaster": set()}
     ios = emulator.messages("ios")[0]["message"]["apns"]
     assert ios["headers"]["apns-collapse-id"] == "g-1"
-    assert ios["payload"]["aps"]["thread-id"] == "g-1"
+    assert (ios["headers"]["apns-push-type"], ios["headers"]["apns-priority"]) == ("alert", "10")
+    assert ios["payload"]["aps"] == {"badge": 12, "sound": "default", "thread-id": "g-1"}
     web = emulator.messages("web")[0]["message"]["webpush"]
     assert len(web["headers"]["Topic"]) == 32
     assert web["notification"]["tag"] == "g-1"
+
+
+def test_data_only_shows_nothing_and_wakes_the_app(fcm: FcmSender, emulator: Emulator) -> None:
+    for platform in ("android", "ios", "web"):
+        fcm.send(push(platform, platform=platform, data_only=True))
+    for got in emulator.messages():
+        assert "notification" not in got["message"]
+        assert got["message"]["data"]["chat"] == "g-1"
+        assert "안녕" not in str(got["message"])
+    android, ios, web = (emulator.messages(platform)[0]["message"] for platform in ("android", "ios", "web"))
+    assert android["android"] == {"collapse_key": "g-1", "priority": "HIGH"}
+    # Apple's own condition for a push that only wakes the app.
+    assert (ios["apns"]["headers"]["apns-push-type"], ios["apns"]["headers"]["apns-priority"]) == ("background", "5")
+    assert ios["apns"]["payload"]["aps"] == {"badge": 12, "content-available": 1}
+    assert "notification" not in web["webpush"]
 
 
 # How FCM's answers end.

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,132 +23,8 @@ from adapters import valkey
 from adapters.jobs import CeleryJobQueue
 from adapters.mongo import open_stores
 from adapters.mongo.audit import COLLECTION as AUDIT
-from adapters.stores import Stores
 from chat.audit import AuditEntry
-from chat.envelopes import Body, Event
-from chat.ids import new_message_id
-from chat.jobs import PUSH_EVENT, PUSH_QUEUE
-from chat.models import Chat, ChatKind, Member, PushToken, Role, User
-from stack import servers
-
-NOBODY_LISTENS = httpx.TransportError
-TASK_SECONDS = 4
-
-
-class Worker:
-    """The worker process, and what it was told."""
-
-    def __init__(self, env: dict[str, str], http: str) -> None:
-        self.env = env
-        self.http = http
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        argv = servers.launched([sys.executable, "-m", "workers"])
-        self.process = subprocess.Popen(argv, env=os.environ | self.env)
-        wait_for(self.healthy, "a healthy worker")
-
-    def healthy(self) -> bool:
-        assert self.process is not None
-        assert self.process.poll() is None, "the worker ended"
-        try:
-            return httpx.get(f"http://{self.http}/healthz").status_code == 200
-        except NOBODY_LISTENS:
-            return False
-
-    def metric(self, line: str) -> float:
-        for found in httpx.get(f"http://{self.http}/metrics").text.splitlines():
-            if found.startswith(line + " "):
-                return float(found.rpartition(" ")[2])
-        return 0.0
-
-    def kill(self) -> list[psutil.Process]:
-        """End the main process only; the pool processes that it left."""
-        assert self.process is not None
-        family = psutil.Process(self.process.pid).children(recursive=True)
-        self.process.kill()
-        self.process.wait()
-        return family
-
-    def stop(self, signum: int = signal.SIGTERM) -> int:
-        """End the main process; its children must follow."""
-        assert self.process is not None
-        family = psutil.Process(self.process.pid).children(recursive=True)
-        self.process.send_signal(signum)
-        code = self.process.wait(30)
-        _, alive = psutil.wait_procs(family, timeout=20)
-        assert alive == [], "pool processes outlive the worker"
-        self.process = None
-        return code
-
-
-class World:
-    """What stands round the worker."""
-
-    def __init__(self, stores: Stores, client: valkey.Valkey, emulator: httpx.Client, jobs: CeleryJobQueue) -> None:
-        self.stores = stores
-        self.presence = valkey.ValkeyPresence(client)
-        self.emulator = emulator
-        self.jobs = jobs
-
-    async def fill(self) -> None:
-        """user1 writes, user2 is online, user3 is away."""
-        now = datetime.now(UTC)
-        names = ("user1", "user2", "user3")
-        chat = Chat(id="g-1", kind=ChatKind.GROUP, created_at=now, created_by="user1", title="가족")
-        members = [
-            # user2 is online, and has everything that is sent
-            Member(chat="g-1", user=name, role=Role.MEMBER, joined_at=now, delivered_seq=1000 if name == "user2" else 0)
-            for name in names
-        ]
-        await self.stores.chats.create(chat, members)
-        for name in names:
-            await self.stores.users.add(User(id=name, display_name=name, password_hash="", created_at=now))
-            token = PushToken(token=f"token-{name}", user=name, platform="android", updated_at=now)
-            await self.stores.push_tokens.put(token)
-        await self.presence.replace("b1", {"user2": 1})
-
-    async def message(self, text: str, *, job: bool = True, expires_at: datetime | None = None) -> str:
-        """Store a message with a push mark as the bridge does, and send its job (or lose it)."""
-        head = await self.stores.messages.head("g-1")
-        message_id = new_message_id()
-        event = Event(
-            type="message",
-            id=message_id,
-            chat="g-1",
-            seq=head.seq + 1,
-            n=head.n + 1,
-            sender="user1",
-            at=datetime.now(UTC),
-            body=Body(text=text),
-            expires_at=expires_at,
-        )
-        await self.stores.messages.insert([event], push=frozenset({message_id}))
-        if job:
-            await self.jobs.enqueue(PUSH_EVENT, message_id, queue=PUSH_QUEUE)
-        return message_id
-
-    async def cleared(self, message_id: str) -> None:
-        async with asyncio.timeout(60):
-            while await self.stores.messages.push_claim(message_id) is not None:
-                await asyncio.sleep(0.05)
-
-    def rule(self, **rule: Any) -> None:
-        self.emulator.post("/control/rules", json=rule).raise_for_status()
-
-    def pushed(self, status: int = 200) -> list[tuple[str, str]]:
-        """(token, text) of what the provider answered with `status`."""
-        messages = self.emulator.get("/control/messages").raise_for_status().json()["messages"]
-        return [
-            (got["token"], got["message"]["notification"].get("body")) for got in messages if got["status"] == status
-        ]
-
-
-def wait_for(condition: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.05)
+from tests.contract.working import TASK_SECONDS, Worker, World, wait_for
 
 
 @pytest.fixture
@@ -186,6 +61,7 @@ def worker(
         "PABAL_WORKER_SWEEP_AGE": "1",
         "PABAL_WORKER_ERASE_EVERY": "0.5",
         "PABAL_WORKER_AUDIT_LOG_EVERY": "0.5",
+        "PABAL_WORKER_PUSH_REST": "0.2",
     }
     started = Worker(env, http)
     started.start()
@@ -301,7 +177,7 @@ async def test_a_pool_process_that_is_killed_is_replaced(worker: Worker, world: 
     other = await world.message("둘")
     await world.cleared(other)
     await world.cleared(message_id)
-    assert sorted(world.pushed()) == [("token-user3", "둘"), ("token-user3", "하나")]
+    assert world.pushed() == [("token-user3", "둘")], "the newest stands for both"
 
 
 async def test_an_emptied_valkey_loses_no_push(worker: Worker, world: World, own_valkey: str) -> None:
@@ -313,8 +189,53 @@ async def test_an_emptied_valkey_loses_no_push(worker: Worker, world: World, own
     message_ids = [await world.message("둘", job=False), await world.message("셋")]
     for message_id in message_ids:
         await world.cleared(message_id)
-    assert sorted(world.pushed()) == [("token-user3", "둘"), ("token-user3", "셋"), ("token-user3", "하나")]
+    assert world.pushed()[0] == ("token-user3", "하나")
+    assert world.pushed()[-1] == ("token-user3", "셋")
     assert worker.healthy()
+
+
+FAULTS: dict[int, dict[str, Any]] = {
+    1: {"status": 429, "headers": {"Retry-After": "2"}, "times": 2},
+    3: {"status": 503, "headers": {"Retry-After": "1"}},
+    5: {"status": 400},
+    7: {"status": 404},
+    8: {"status": 500},
+}
+"""What the provider answers first for one installation of ten, by the last digit of its number."""
+
+
+@pytest.mark.parametrize("pushes", [200, pytest.param(4_000, marks=pytest.mark.long)])
+async def test_every_push_has_its_end_whatever_dies(worker: Worker, world: World, own_valkey: str, pushes: int) -> None:
+    """Killed and emptied in the first half; what a worker heard and could not write down any more would be a refusal in the second."""
+    half = pushes // 2
+    for number in range(half):
+        if number % 10 in (3, 8):
+            world.rule(token=f"t-{number:05}", status=500)
+    await world.send(await world.pairs(range(half)))
+    wait_for(lambda: len(world.pushed()) > 0, "the first pushes")
+    assert worker.process is not None
+    psutil.Process(worker.process.pid).children()[0].kill()
+    with Redis.from_url(own_valkey) as client:
+        client.flushdb()
+    await world.all_cleared(60 + pushes / 50)
+    for number in range(half, pushes):
+        if number % 10 in FAULTS:
+            world.rule(token=f"t-{number:05}", **FAULTS[number % 10])
+    ids = await world.pairs(range(half, pushes))
+    await world.send(ids)
+    await world.all_cleared(60 + pushes / 50)
+
+    refused = range(half + 5, pushes, 10)
+    parked = {letter.id.split(":")[1] for letter in await world.stores.dead_letters.page(limit=pushes)}
+    assert parked == {ids[number - half] for number in refused}
+    left = await world.stores.push_tokens.of_users([f"p{number:05}" for number in range(pushes)])
+    dead = {f"p{number:05}" for number in range(half + 7, pushes, 10)}
+    assert set(left) == {f"p{number:05}" for number in range(pushes)} - dead
+    sent = {token for token, _ in world.pushed()}
+    never = {f"t-{number:05}" for number in (*refused, *range(half + 7, pushes, 10))}
+    assert sent == {f"t-{number:05}" for number in range(pushes)} - never
+    verdict = world.emulator.get("/control/verdict").json()
+    assert [verdict[name] for name in ("early", "again_after_400", "again_after_gone")] == [0, 0, 0]
 
 
 @pytest.mark.parametrize(

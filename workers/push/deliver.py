@@ -1,65 +1,59 @@
-"""Getting an event's pushes to the provider.
+"""Getting the pushes of marked events to an end.
 
-An event has a push mark until its pushes are through, one way or the other. A job takes a lease on the event, so that the job
-and the sweeper's copy of it don't send twice; remembers each token that is done, so that a retry sends to the others only; and
-takes the mark away at the end. What is killed in between is found by the sweeper once its lease has run out.
+An event has a push mark until each of its pushes has ended: sent, a dead token, suppressed by a rule, or parked. Work is done chat by chat, so
+that each member is pushed one message, the newest, of all that wait: a job takes a lease on the chat, remembers each token that is done, so
+that a retry sends to the others only, and takes the marks off at the end. What is killed in between is found by the sweeper.
+
+After a push a chat rests for a moment (`Limits.rest`). What is stored meanwhile is pushed together, however much it is.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-from collections.abc import AsyncIterator, Callable
-from concurrent.futures import Executor
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 
-import msgspec
 import structlog
 
 from adapters.stores import Stores
-from chat import topics
-from chat.envelopes import Event
 from chat.errors import Unavailable
-from chat.ids import is_device
-from chat.models import DeadLetter, PushToken
-from chat.ports import Presence, PushSender
-from chat.pushes import PushProgress, PushRejected, PushRetry, PushTokenDead
+from chat.ids import is_direct_chat
+from chat.ports import Presence
+from chat.pushes import Marked, PushProgress, Rule, of_token, of_user
 from workers import metrics
-from workers.push.decide import Pointless, must_wait, pointless, recipients
-from workers.push.notification import compose
-from workers.push.retry import PushWait, pause
+from workers.push.audience import Audience, Pair
+from workers.push.decide import Choice, Recipient, choose, grace_ends, pointless
+from workers.push.parking import Parking
+from workers.push.retry import pause
+from workers.push.sending import Sending
+from workers.push.work import ChatWork, Comeback, Ending, Errand, Outcome, is_done
 
 PAGE = 500
-"""Members per query: a large chat is worked through in pages, never held whole."""
+"""Members at a time: a large chat is worked through in pages, never held whole."""
+
+MAX_TOGETHER = 200
+"""Marked events that one job looks at beside those that it was given: the newest of their chats. The others have jobs of their own."""
+
+_OLD = timedelta(seconds=15)
+"""From this age on the sweeper may look at an event, and is told that somebody is at it."""
 
 _log = structlog.get_logger("push")
 
 
-class Ending(StrEnum):
-    """How a push job ended, other than with a retry."""
-
-    DONE = "done"
-    GONE = "gone"  # the mark was gone: another job has done it
-    BUSY = "busy"  # another job is at it, or the provider wants a pause
-    SKIPPED = "skipped"  # there was nobody to wake, see `Pointless`
-    PARKED = "parked"  # given up, in dead letters
-
-
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of a push job.
+    """Bounds of a push job. Seconds.
 
     Attributes:
-        lease: seconds; longer than a job can take, because its end must not come while the job still sends.
-        budget: seconds after which a job stops sending and comes back for the rest.
-        tries: after so many the event is parked.
-        longest_pause: seconds between tries, unless the provider asks for more.
-        max_age: no push for older events.
+        lease: longer than a job can take, because its end must not come while the job still sends.
+        budget: after it a job begins nothing more and comes back for the rest.
+        tries: after so many faults of ours a chat's events are parked.
+        longest_pause: between such tries.
+        max_age: no push for older marks.
         grace: how long somebody who looks connected has to acknowledge an event before they are pushed all the same.
-        threads: pushes under way at once.
+        rest: how long a chat rests after a push.
     """
 
     lease: float
@@ -67,16 +61,15 @@ class Limits:
     tries: int
     longest_pause: float
     max_age: timedelta
-    threads: int
     grace: timedelta
+    rest: float
 
 
 class PushDelivery:
-    """Pushes events, one at a time.
+    """Pushes marked events.
 
     Args:
-        sender: None: pushes are off, and events lose their mark.
-        executor: where the sender's blocking calls run; has `limits.threads` threads.
+        sending: None: pushes are off, and events lose their mark.
         now: UTC.
     """
 
@@ -86,169 +79,211 @@ class PushDelivery:
         stores: Stores,
         presence: Presence,
         progress: PushProgress,
-        sender: PushSender | None,
-        executor: Executor,
+        audience: Audience,
+        sending: Sending | None,
+        parking: Parking,
         limits: Limits,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._stores = stores
         self._presence = presence
         self._progress = progress
-        self._sender = sender
-        self._executor = executor
+        self._audience = audience
+        self._sending = sending
+        self._parking = parking
         self._limits = limits
         self._now = now
 
-    async def push(self, message_id: str, *, tries: int) -> Ending:
-        """Push one event to everybody who waits for it.
+    async def push(self, message_ids: Sequence[str], *, tries: int = 1) -> Outcome:
+        """Push events to everybody who waits for them, and with them what else waits in their chats.
 
         Args:
-            message_id: the event's id.
+            message_ids: of any chats.
             tries: the number of this try, from 1.
 
         Raises:
-            PushRetry: some of it has to be tried again, `after` so many seconds (never None).
             Unavailable: Mongo or Valkey does not answer.
         """
-        lease = await self._progress.acquire(message_id, seconds=self._limits.lease)
-        if lease is None:
-            return Ending.BUSY
+        outcome = Outcome()
+        marked = await self._stores.messages.push_claims(message_ids)
+        outcome.endings[Ending.GONE] += len(set(message_ids)) - len(marked)
+        works = _by_chat(marked)
+        leases = await self._progress.acquire(list(works), seconds=self._limits.lease)
+        for chat, wait in leases.busy.items():
+            after = wait or pause(tries, longest=self._limits.lease)
+            self._come_back(outcome, works.pop(chat), after, Ending.BUSY, tries=0 if wait else tries)
         try:
-            ending = await self._push(message_id)
-        except PushWait as wait:
-            await self._progress.hold(message_id, lease, seconds=wait.after or 0.0)
-            raise
-        except PushRetry as retry:
-            return await self._again(message_id, lease, retry, tries)
-        except Unavailable:
+            await self._claim(works)
+            await self._push_chats(works, leases.ours, tries, outcome)
+        finally:
+            # Those that are through have been given back. After a fault the rest is free for whoever tries again.
             with suppress(Unavailable):
-                await self._progress.release(message_id, lease)
-            raise
-        except Exception as error:  # noqa: BLE001 - a poison event is tried like the others, then parked with its reason (P9)
-            _log.exception("push.failed", message_id=message_id)
-            return await self._again(message_id, lease, PushRetry(f"a fault of ours: {type(error).__name__}"), tries)
-        await self._progress.release(message_id, lease)
-        return ending
+                await self._progress.release(leases.ours)
+        return outcome
 
-    async def _push(self, message_id: str) -> Ending:
-        event = await self._stores.messages.push_claim(message_id)
-        if event is None:
-            return Ending.GONE
-        why = pointless(event, now=self._now(), max_age=self._limits.max_age)
-        if why is Pointless.TOO_OLD:
-            await self._park(message_id, "it was still not pushed when it was too old to be", tries=0)
-            return Ending.PARKED
-        if why is not None or self._sender is None:
-            await self._stores.messages.push_done(message_id)
-            _log.info("push.skipped", message_id=message_id, why=why.value if why else "off")
-            return Ending.SKIPPED
-        await self._send_all(event, self._sender)
-        await self._stores.messages.push_done(message_id)
-        return Ending.DONE
+    async def _claim(self, works: Mapping[str, ChatWork]) -> None:
+        """Add what else waits in these chats, and tell the sweeper that somebody is at what is old enough for it."""
+        oldest = {chat: work.events[-1].event.seq for chat, work in works.items()}
+        for chat, newer in _by_chat(await self._stores.messages.push_newer(oldest, limit=MAX_TOGETHER)).items():
+            works[chat].add(newer.events)
+        now = self._now()
+        old = [m.event.id for work in works.values() for m in work.events if now - m.since > _OLD]
+        await self._progress.postpone(old, seconds=self._limits.lease)
 
-    async def _again(self, message_id: str, lease: str, retry: PushRetry, tries: int) -> Ending:
-        """Hold the event for the pause, or give it up."""
-        if tries >= self._limits.tries:
-            await self._park(message_id, str(retry), tries=tries)
-            await self._progress.release(message_id, lease)
-            return Ending.PARKED
-        after = pause(tries, asked=retry.after, longest=self._limits.longest_pause)
-        await self._progress.hold(message_id, lease, seconds=after)
-        raise PushRetry(str(retry), after=after) from retry
-
-    async def _park(self, message_id: str, reason: str, *, tries: int) -> None:
-        event = (await self._stores.messages.by_ids([message_id])).get(message_id)
-        if event is not None:
-            await self._stores.dead_letters.add(self._letter(event, reason, tries=tries))
-        await self._stores.messages.push_done(message_id)
-        _log.error("push.parked", message_id=message_id, reason=reason, tries=tries)
-
-    def _letter(self, event: Event, reason: str, *, tries: int, token: PushToken | None = None) -> DeadLetter:
-        """Ids only: the text is in the event, and the push token (a secret of its installation) in its collection."""
-        which = f":{hashlib.sha256(token.token.encode()).hexdigest()[:16]}" if token else ""
-        about = {"message_id": event.id} | ({"user": token.user} if token else {})
-        return DeadLetter(
-            id=f"push:{event.id}{which}",
-            topic=topics.messages(event.chat),
-            payload=msgspec.json.encode(about),
-            reason=reason,
-            tries=tries,
-            at=self._now(),
-            properties={"job": "push"},
-        )
-
-    async def _send_all(self, event: Event, sender: PushSender) -> None:
-        """Send to every token that still needs it; raises `PushRetry` when some need it still."""
-        deadline = asyncio.get_running_loop().time() + self._limits.budget
-        title = await self._title(event)
-        retries: list[PushRetry] = []
-        wait = must_wait(event, now=self._now(), grace=self._limits.grace)
-        looking = 0
-        async for tokens, connected in self._waiting_tokens(event, wait=wait):
-            looking += connected
-            for start in range(0, len(tokens), self._limits.threads):
-                if asyncio.get_running_loop().time() > deadline:
-                    raise PushRetry("the job's time was up before its last push")
-                some = tokens[start : start + self._limits.threads]
-                sending = (self._send_one(event, token, title, sender) for token in some)
-                for ending in await asyncio.gather(*sending, return_exceptions=True):
-                    if isinstance(ending, PushRetry):
-                        retries.append(ending)
-                    elif ending is not None:
-                        raise ending
-        if retries:
-            asked = [retry.after for retry in retries if retry.after is not None]
-            raise PushRetry(f"{len(retries)} pushes: {retries[0]}", after=max(asked, default=None))
-        if looking:
-            left = event.at + self._limits.grace - self._now()
-            raise PushWait(f"{looking} connected and without it so far", after=max(0.0, left.total_seconds()))
-
-    async def _waiting_tokens(self, event: Event, *, wait: bool) -> AsyncIterator[tuple[list[PushToken], int]]:
-        """Tokens that need the event, a page of members at a time; and how many look connected and are waited for."""
-        after = ""
-        while members := await self._stores.chats.members(event.chat, after=after, limit=PAGE):
-            after = members[-1].user
-            users = recipients(event, members, now=self._now())
-            out = await self._stores.admin.kept_out(users)  # who is suspended hears of nothing
-            users = [user for user in users if user not in out]
-            online = await self._presence.online(users) if wait else set()
-            users = [user for user in users if user not in online]
-            of_users = await self._stores.push_tokens.of_users(users)
-            tokens = [token for user in users for token in of_users.get(user, [])]
-            sent = await self._progress.sent(event.id, [token.token for token in tokens])
-            yield [token for token in tokens if token.token not in sent], len(online)
-
-    async def _send_one(self, event: Event, token: PushToken, title: str, sender: PushSender) -> None:
-        """One push; `PushRetry` when it has to be tried again."""
-        push = compose(event, token, title=title)
-        loop = asyncio.get_running_loop()
-        outcome = "sent"
+    async def _push_chats(
+        self, works: Mapping[str, ChatWork], leases: Mapping[str, str], tries: int, outcome: Outcome
+    ) -> None:
+        """All of them together; if something unexpected happens, one by one, so that it stays with its own chat (P9)."""
         try:
-            with metrics.SEND_SECONDS.time():
-                await loop.run_in_executor(self._executor, sender.send, push)
-        except PushRetry:
-            metrics.PUSHES.labels("retry").inc()
+            await self._push_together(list(works.values()), outcome)
+        except Unavailable:
             raise
-        except PushTokenDead:
-            outcome = "dead"
-            await self._stores.push_tokens.drop(token.token)
-        except PushRejected as error:
-            outcome = "rejected"
-            await self._stores.dead_letters.add(self._letter(event, str(error), tries=1, token=token))
-        await self._progress.add_sent(event.id, token.token)
-        metrics.PUSHES.labels(outcome).inc()
-        _log.info("push." + outcome, message_id=event.id, chat=event.chat, user=token.user, platform=token.platform)
+        except Exception as error:  # noqa: BLE001 - see above
+            if len(works) > 1:
+                for chat, work in works.items():
+                    alone = ChatWork(chat, work.events)
+                    await self._push_chats({chat: alone}, {chat: leases[chat]}, tries, outcome)
+                return
+            _log.exception("push.failed", chats=list(works))
+            for work in works.values():
+                await self._failed(work, error, tries, outcome)
+            return
+        await self._finish(list(works.values()), leases, outcome)
 
-    async def _title(self, event: Event) -> str:
-        """The chat's title, else the name of who sent it."""
-        chat = await self._stores.chats.get(event.chat)
-        if chat is not None and chat.title:
-            return chat.title
-        return await self._name(event.sender)
+    async def _push_together(self, works: Sequence[ChatWork], outcome: Outcome) -> None:
+        await self._weed(works, outcome)
+        works = [work for work in works if work.events]
+        if self._sending is None or not works:
+            return
+        await self._audience.name(works)
+        deadline = asyncio.get_running_loop().time() + self._limits.budget
+        async for pairs in self._pairs(works):
+            await self._sending.send(await self._errands(pairs), deadline=deadline)
 
-    async def _name(self, sender: str) -> str:
-        if is_device(sender):
-            device = await self._stores.devices.get(sender)
-            return device.name if device is not None and device.name else sender
-        user = await self._stores.users.get(sender)
-        return user.display_name if user is not None and user.display_name else sender
+    async def _weed(self, works: Sequence[ChatWork], outcome: Outcome) -> None:
+        """Leave only what somebody may be pushed for; what nobody is loses its mark."""
+        now, done = self._now(), []
+        for work, marked in [(one, marked) for one in works for marked in one.events]:
+            event = marked.event
+            rule = Rule.OFF if self._sending is None else pointless(event, now=now)
+            if rule is not None:
+                metrics.SUPPRESSED.labels(rule.value).inc()
+                outcome.endings[Ending.SKIPPED] += 1
+            elif now - marked.since > self._limits.max_age:
+                await self._parking.park(event, "it was still not pushed when it was too old to be", tries=0)
+                outcome.endings[Ending.PARKED] += 1
+            else:
+                continue
+            done.append(event.id)
+            work.drop(event)
+        await self._stores.messages.push_done(*done)
+
+    async def _pairs(self, works: Sequence[ChatWork]) -> AsyncIterator[list[Pair]]:
+        """Members with their chat's work: those of all chats between two at once, then each group page by page."""
+        direct = {work.chat: work for work in works if is_direct_chat(work.chat)}
+        if direct:
+            found = await self._stores.chats.members_by_chat(list(direct))
+            yield [(direct[chat], member) for chat, members in found.items() for member in members]
+        for work in works:
+            after = ""
+            while work.chat not in direct:
+                members = await self._stores.chats.members(work.chat, after=after, limit=PAGE)
+                if not members:
+                    break
+                after = members[-1].user
+                yield [(work, member) for member in members]
+
+    async def _errands(self, pairs: Iterable[Pair]) -> list[Errand]:
+        """The pushes to be made for these members; what their chats' works have to know is noted there."""
+        now = self._now()
+        choices = [
+            (work, recipient, choose(work.events, recipient, now=now))
+            for work, recipient in await self._audience.recipients(pairs)
+        ]
+        known = await self._progress.pushed(_names(choices))
+        online = await self._online([(r, c.push) for _, r, c in choices if c.push is not None], now)
+        errands: list[Errand] = []
+        for work, recipient, choice in choices:
+            user, marked = recipient.member.user, choice.push
+            shown = known.get((work.chat, of_user(user)))
+            # What they were pushed and have acknowledged since was sent, not suppressed.
+            work.suppress(
+                [(event, rule) for event, rule in choice.suppressed if shown is None or shown.seq < event.seq]
+            )
+            if marked is None:
+                continue
+            needing = [t for t in recipient.tokens if not is_done(marked, known.get((work.chat, of_token(t.token))))]
+            ends = grace_ends(marked.event, self._limits.grace)
+            if needing and user in online and now < ends:
+                work.later(marked.event, ends, Ending.WAIT)
+                continue
+            errands += [Errand(work, marked, token, recipient.preferences.shows) for token in needing]
+        return errands
+
+    async def _online(self, chosen: Sequence[tuple[Recipient, Marked]], now: datetime) -> set[str]:
+        """Those of the users who look connected, as far as that matters: their message is younger than the grace."""
+        young = [r.member.user for r, marked in chosen if now < grace_ends(marked.event, self._limits.grace)]
+        return await self._presence.online(young) if young else set()
+
+    async def _finish(self, works: Sequence[ChatWork], leases: Mapping[str, str], outcome: Outcome) -> None:
+        """Take the marks off what is done with, let chats rest that were pushed, and see what comes back when."""
+        done: list[str] = []
+        for work in works:
+            left = {marked.event.id for marked in work.left()}
+            ended = [marked.event.id for marked in work.events if marked.event.id not in left]
+            done += ended
+            outcome.endings[Ending.DONE] += len(ended)
+        await self._stores.messages.push_done(*done)
+        woken = {work.chat: leases[work.chat] for work in works if work.woken}
+        await self._progress.release(woken, hold=self._limits.rest)
+        for work in works:
+            for rule, count in work.suppressed().items():
+                metrics.SUPPRESSED.labels(rule.value).inc(count)
+            if work.left():
+                at, ending = work.due()
+                after = max((at - self._now()).total_seconds(), self._limits.rest if work.woken else 0.0)
+                self._come_back(outcome, work, after, ending)
+        await self._postpone(outcome.comebacks)
+
+    def _come_back(self, outcome: Outcome, work: ChatWork, after: float, ending: Ending, *, tries: int = 0) -> None:
+        ids = tuple(marked.event.id for marked in work.left() or work.events)
+        outcome.endings[ending] += len(ids)
+        outcome.comebacks.append(Comeback(ids, max(0.0, after), tries))
+
+    async def _postpone(self, comebacks: Iterable[Comeback]) -> None:
+        """The sweeper leaves what comes back alone until then; a job that is lost meanwhile is found soon after."""
+        for comeback in comebacks:
+            await self._progress.postpone(comeback.message_ids, seconds=comeback.after + self._limits.lease / 2)
+
+    async def _failed(self, work: ChatWork, error: Exception, tries: int, outcome: Outcome) -> None:
+        """A fault of ours: try again, or park what is there."""
+        reason = f"a fault of ours: {type(error).__name__}"
+        if tries < self._limits.tries:
+            after = pause(tries, longest=self._limits.longest_pause)
+            return self._come_back(outcome, ChatWork(work.chat, work.events), after, Ending.RETRY, tries=tries)
+        for marked in work.events:
+            await self._parking.park(marked.event, reason, tries=tries)
+        await self._stores.messages.push_done(*(marked.event.id for marked in work.events))
+        outcome.endings[Ending.PARKED] += len(work.events)
+        return None
+
+
+def _by_chat(marked: Iterable[Marked]) -> dict[str, ChatWork]:
+    events: dict[str, list[Marked]] = {}
+    for one in marked:
+        events.setdefault(one.event.chat, []).append(one)
+    works = {chat: ChatWork(chat, []) for chat in events}
+    for chat, work in works.items():
+        work.add(events[chat])
+    return works
+
+
+def _names(choices: Iterable[tuple[ChatWork, Recipient, Choice]]) -> dict[str, list[str]]:
+    """Of whom progress is wanted: of those who are pushed something, and of those who have it."""
+    names: dict[str, list[str]] = {}
+    for work, recipient, choice in choices:
+        if choice.push is not None or any(rule is Rule.DELIVERED for _, rule in choice.suppressed):
+            of_chat = names.setdefault(work.chat, [])
+            of_chat.append(of_user(recipient.member.user))
+            of_chat += [of_token(token.token) for token in recipient.tokens]
+    return names

@@ -4,14 +4,8 @@ from __future__ import annotations
 
 import random
 
-from chat.pushes import PushRetry
-
 FIRST = 2.0
 """Seconds of the first step."""
-
-
-class PushWait(PushRetry):
-    """Nothing failed: it is too early to tell whether somebody needs a push."""
 
 
 def pause(tries: int, *, longest: float, asked: float | None = None) -> float:

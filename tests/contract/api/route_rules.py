@@ -108,6 +108,12 @@ RULES: dict[tuple[str, str], Rule] = {
     ("get", "/v1/sync"): Rule(Who.SIGNED_IN, query={"cursor": "{chat}:0"}),
     ("post", "/v1/devices"): Rule(Who.SIGNED_IN, _fixed(name="온도계")),
     ("get", "/v1/devices"): Rule(Who.SIGNED_IN),
+    ("get", "/v1/me/push-preferences"): Rule(Who.SIGNED_IN),
+    ("put", "/v1/me/push-preferences"): Rule(Who.SIGNED_IN, _fixed(shows="sender")),
+    ("get", "/v1/web-push/key"): Rule(Who.SIGNED_IN),
+    ("put", "/v1/web-push/subscriptions"): Rule(
+        Who.SIGNED_IN, _fixed(endpoint="https://push.example/1", keys={"p256dh": "x", "auth": "x"})
+    ),
     ("put", "/v1/push-tokens/{token}"): Rule(Who.SIGNED_IN, _fixed(platform="web")),
     ("delete", "/v1/push-tokens/{token}"): Rule(Who.SIGNED_IN),
     ("get", "/v1/chats/{chat}"): Rule(Who.READER),

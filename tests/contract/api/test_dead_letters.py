@@ -11,7 +11,9 @@ from urllib.parse import quote
 import httpx
 import pytest
 
+from api.clock import now
 from api.testing import PASSWORD, Harness, User
+from chat.envelopes import Body, Event
 from chat.ids import message_id_from_ingest, new_message_id
 from chat.models import DeadLetter
 from chat.models import User as Account
@@ -142,11 +144,41 @@ async def test_what_is_refused_again_stays_and_says_so(
     assert history[-1]["detail"] == expected[1]
 
 
-async def test_a_push_is_no_message(api: Harness) -> None:
+async def test_what_is_neither_message_nor_push_can_only_be_dropped(api: Harness) -> None:
     boss = await admin(api)
-    letter, _ = await park(api, id="push:1", topic="chats/g-1/messages")
-    assert (await boss.get(at(letter))).json()["replayable"] is False
-    assert problem(await boss.post(at(letter, "/replay"), None)) == (409, "not_replayable")
+    for payload in (b"{}", b"\xff", b'{"message_id": 7}'):
+        letter, _ = await park(
+            api, id="push:1", topic="chats/g-1/messages", payload=payload, properties={"job": "push"}
+        )
+        assert (await boss.get(at(letter))).json()["replayable"] is False
+        assert problem(await boss.post(at(letter, "/replay"), None)) == (409, "not_replayable")
+
+
+async def test_a_push_goes_off_again_by_its_messages_mark(api: Harness) -> None:
+    boss = await admin(api)
+    event = Event(
+        type="message", id=new_message_id(), chat="g-1", seq=1, n=1, sender="haneul", at=now(), body=Body(text="안녕")
+    )
+    await api.stores.messages.insert([event])
+    about = {"id": f"push:{event.id}:abc", "topic": "chats/g-1/messages", "properties": {"job": "push"}}
+    letter, _ = await park(api, payload=json.dumps({"message_id": event.id, "user": "bada"}).encode(), **about)
+    shown = (await boss.get(at(letter))).json()
+    assert shown["replayable"] is True
+    assert (await boss.post(at(letter, "/replay"), None)).json() == {
+        "id": letter,
+        "message": event.id,
+        "chat": "g-1",
+        "seq": 1,
+    }
+    (marked,) = await api.stores.messages.push_claims([event.id])
+    assert marked.since > marked.event.at
+    assert problem(await boss.get(at(letter))) == (404, "unknown_dead_letter")
+    assert api.link.sent == []
+    gone = json.dumps({"message_id": new_message_id()}).encode()
+    letter, _ = await park(api, payload=gone, **about)
+    assert problem(await boss.post(at(letter, "/replay"), None)) == (404, "unknown_message")
+    history = (await boss.get(at(letter))).json()["history"]
+    assert [line["what"] for line in history] == ["parked", "replayed"]
 
 
 async def test_a_drop_needs_the_id_and_is_for_good(api: Harness) -> None:

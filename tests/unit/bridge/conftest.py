@@ -19,6 +19,7 @@ from adapters.memory.jobs import MemoryJobQueue
 from adapters.memory.link import MemoryBroker, MemoryLink
 from adapters.memory.messages import MemoryMessages
 from adapters.memory.presence import MemoryPresence
+from adapters.memory.push_progress import MemoryPushProgress
 from adapters.memory.ratelimit import MemoryRateLimiter
 from adapters.stores import Stores
 from bridge.app import Bridge
@@ -62,6 +63,7 @@ class World:
         self.invalidations = MemoryInvalidations()
         self.jobs = MemoryJobQueue()
         self.limiter = MemoryRateLimiter()
+        self.progress = MemoryPushProgress()
         self.registry = CollectorRegistry()
         values = {
             "bridge_receipts_every": 0.01,
@@ -77,6 +79,7 @@ class World:
             invalidations=self.invalidations,
             jobs=self.jobs,
             limiter=self.limiter,
+            progress=self.progress,
             registry=self.registry,
         )
         self.stop = asyncio.Event()

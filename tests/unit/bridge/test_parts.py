@@ -252,14 +252,18 @@ async def test_push_marks_and_jobs(world: Any) -> None:
     for user in ("user2", "user3"):
         await world.publish("$events/connected", Connection(user, user, 1, NOW))
     await world.send("c2", "user2", "both are here")
+    await world.bridge.pushes.flush()
     await world.publish("$events/disconnected", Connection("user2", "user2", 0, NOW))
     await world.send("c2", "user2", "only the sender is away")
+    await world.bridge.pushes.flush()
     assert len(world.jobs.jobs) == 1
     await world.send("c2", "user2", type="reaction", target=event.id, body=Body(emoji="👍"))
     await world.publish("$events/disconnected", Connection("user3", "user3", 0, NOW))
     await world.send("c2", "user2", type="reaction", target=event.id, body=Body(emoji="👍"))
+    await world.bridge.pushes.flush()
     assert len(world.jobs.jobs) == 1  # no push for a reaction
     await world.send("c2", "user3", "user2 is away")
+    await world.bridge.pushes.flush()
     assert len(world.jobs.jobs) == 2
 
 

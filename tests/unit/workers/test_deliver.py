@@ -1,164 +1,135 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from adapters.memory import memory_stores
-from adapters.memory.presence import MemoryPresence
-from adapters.memory.push import MemoryPushSender
-from adapters.memory.push_progress import MemoryPushProgress
-from chat.envelopes import Body, Event
+from chat.admin import Exclusion, ExclusionKind
+from chat.envelopes import Body
 from chat.errors import Unavailable
-from chat.ids import new_message_id
+from chat.ids import direct_chat_id, new_message_id
 from chat.models import Chat, ChatKind, Device, Member, PushToken, Role, User, Watermarks
-from chat.ports import Push
-from chat.pushes import PushRejected, PushRetry, PushTokenDead
+from chat.people import Block
+from chat.push_preferences import QuietHours, Shows
+from chat.pushes import Pushed, PushRejected, PushRetry
+from tests.unit.workers.pushing import AWAY, GRACE, NOW, PACE, REST, Counted, World, ended, hasty
 from workers.push import deliver
-from workers.push.deliver import Ending, Limits, PushDelivery
-from workers.push.retry import PushWait
+from workers.push.sending import CHUNK
 from workers.push.sweep import PushSweep
-
-NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
-GRACE = timedelta(seconds=3)
-LIMITS = Limits(lease=60, budget=30, tries=3, longest_pause=60, max_age=timedelta(hours=12), threads=4, grace=GRACE)
+from workers.push.work import KEPT, Ending
 
 
-class Clock:
-    """Seconds that rise when told to."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def __call__(self) -> float:
-        return self.seconds
-
-    def now(self) -> datetime:
-        return NOW + timedelta(seconds=self.seconds)
-
-
-class World:
-    """A chat of five, of which user1 writes, user2 is online, and the others have two installations each."""
-
-    def __init__(self, executor: ThreadPoolExecutor) -> None:
-        self.clock = Clock()
-        self.stores = memory_stores()
-        self.presence = MemoryPresence()
-        self.progress = MemoryPushProgress(clock=self.clock)
-        self.sender = MemoryPushSender()
-        self.executor = executor
-        self.delivery = self.new_delivery(LIMITS)
-
-    def new_delivery(self, limits: Limits, *, off: bool = False) -> PushDelivery:
-        return PushDelivery(
-            stores=self.stores,
-            presence=self.presence,
-            progress=self.progress,
-            sender=None if off else self.sender,
-            executor=self.executor,
-            limits=limits,
-            now=self.clock.now,
-        )
-
-    async def fill(self, *, title: str | None = "가족", users: int = 5) -> None:
-        names = [f"user{number}" for number in range(1, users + 1)]
-        chat = Chat(id="g-1", kind=ChatKind.GROUP, created_at=NOW, created_by="user1", title=title)
-        members = [
-            # user2 is online, and has everything that is sent
-            Member(chat="g-1", user=name, role=Role.MEMBER, joined_at=NOW, delivered_seq=1000 if name == "user2" else 0)
-            for name in names
-        ]
-        await self.stores.chats.create(chat, members)
-        await self.stores.users.add(User(id="user1", display_name="김철수", password_hash="", created_at=NOW))
-        for name in names:
-            for platform in ("android", "web"):
-                token = PushToken(token=f"{name}-{platform}", user=name, platform=platform, updated_at=NOW)
-                await self.stores.push_tokens.put(token)
-        await self.presence.replace("b1", {"user2": 1})
-
-    async def message(self, **changes: Any) -> str:
-        head = await self.stores.messages.head("g-1")
-        fields: dict[str, Any] = {
-            "type": "message",
-            "id": new_message_id(),
-            "chat": "g-1",
-            "seq": head.seq + 1,
-            "n": head.n + 1,
-            "sender": "user1",
-            "at": NOW,
-            "body": Body(text="안녕하세요"),
-        }
-        event = Event(**(fields | changes))
-        await self.stores.messages.insert([event], push=frozenset({event.id}))
-        return event.id
-
-    async def marked(self, message_id: str) -> bool:
-        return await self.stores.messages.push_claim(message_id) is not None
-
-    def tokens(self) -> list[str]:
-        return sorted(push.token.token for push in self.sender.delivered)
-
-    def attempts(self) -> list[str]:
-        return sorted(push.token.token for push in self.sender.attempts)
-
-
-AWAY = ["user3-android", "user3-web", "user4-android", "user4-web", "user5-android", "user5-web"]
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    with ThreadPoolExecutor(4) as executor:
-        yield World(executor)
+class Killed(BaseException):
+    """What no code catches."""
 
 
 async def test_everybody_who_is_away_on_every_installation(world: World) -> None:
     await world.fill()
+    counted = Counted()
     message_id = await world.message()
-    assert await world.delivery.push(message_id, tries=1) is Ending.DONE
+    assert ended(await world.push(message_id)) == {Ending.DONE: 1}
     assert world.tokens() == AWAY
     assert not await world.marked(message_id)
     assert {push.title for push in world.sender.delivered} == {"가족"}
     assert {push.text for push in world.sender.delivered} == {"안녕하세요"}
+    assert {push.badge for push in world.sender.delivered} == {1}
+    assert counted() == {"sent": 6, "delivered": 1}, "every push has one ending"
 
 
 async def test_a_second_job_for_the_same_event_does_nothing(world: World) -> None:
     await world.fill()
     message_id = await world.message()
-    await world.delivery.push(message_id, tries=1)
-    assert await world.delivery.push(message_id, tries=1) is Ending.GONE
-    assert await world.delivery.push(new_message_id(), tries=1) is Ending.GONE
+    await world.push(message_id)
+    assert ended(await world.push(message_id, new_message_id())) == {Ending.GONE: 2}
     assert world.attempts() == AWAY
 
 
-async def test_two_jobs_at_the_same_time_send_once(world: World) -> None:
+async def test_of_jobs_at_the_same_time_one_sends_and_the_others_come_back(world: World) -> None:
     await world.fill()
     message_id = await world.message()
-    endings = await asyncio.gather(*(world.delivery.push(message_id, tries=1) for _ in range(3)))
-    assert sorted(endings) == [Ending.BUSY, Ending.BUSY, Ending.DONE]
+    outcomes = await asyncio.gather(*(world.push(message_id) for _ in range(3)))
+    assert sorted(str(ended(outcome)) for outcome in outcomes) == sorted(
+        str({ending: 1}) for ending in (Ending.BUSY, Ending.BUSY, Ending.DONE)
+    )
+    assert [c.message_ids for outcome in outcomes for c in outcome.comebacks] == [(message_id,)] * 2
     assert world.attempts() == AWAY
 
 
 async def test_those_who_have_it_already_get_none(world: World) -> None:
     await world.fill()
     message_id = await world.message()
-    await world.stores.chats.raise_watermarks(
-        [Watermarks(chat="g-1", user="user3", delivered_seq=1, seen_seq=0, seen_n=0)]
-    )
-    await world.delivery.push(message_id, tries=1)
+    await world.stores.chats.raise_watermarks([Watermarks("g-1", "user3", 1, 0, 0)])
+    await world.push(message_id)
     assert world.tokens() == AWAY[2:]
+
+
+async def test_each_rule_ends_a_push_and_is_counted(world: World) -> None:
+    await world.fill(users=9)
+    await world.change("user3", muted_until=NOW + timedelta(days=1))
+    await world.stores.blocks.put(Block("user4", "user1", NOW))
+    await world.wish("user5", quiet=QuietHours("20:00", "23:00", "Asia/Seoul"))
+    await world.stores.users.add(User("user6", "", "", NOW))
+    await world.stores.admin.block("user6", Exclusion(ExclusionKind.BANNED, NOW, "root", "스팸"))
+    for platform in ("android", "web"):
+        await world.stores.push_tokens.drop(f"user7-{platform}")
+    await world.stores.push_tokens.put(PushToken("user7-toaster", "user7", "toaster", NOW))
+    counted = Counted()
+    message_id = await world.message()
+    assert ended(await world.push(message_id)) == {Ending.DONE: 1}
+    assert {push.token.user for push in world.sender.delivered} == {"user8", "user9"}
+    assert counted() == {"sent": 4, "delivered": 1, "muted": 1, "blocked": 1, "quiet": 1, "suspended": 1, "no_token": 1}
+    assert not await world.marked(message_id)
+
+
+async def test_a_mention_passes_a_mute_where_its_user_wants_that(world: World) -> None:
+    await world.fill()
+    for user in ("user3", "user4"):
+        await world.change(user, muted_until=NOW + timedelta(days=1))
+    await world.wish("user4", mentions=False)
+    await world.push(await world.message(mentions=["user3", "user4"]))
+    assert world.tokens() == ["user3-android", "user3-web", "user5-android", "user5-web"]
+
+
+async def test_a_screen_shows_what_its_user_allows(world: World) -> None:
+    await world.fill()
+    await world.wish("user3", shows=Shows.SENDER)
+    await world.wish("user4", shows=Shows.NOTHING)
+    await world.push(await world.message())
+    shown = {push.token.user: (push.title, push.text) for push in world.sender.delivered}
+    assert shown == {"user3": ("김철수", None), "user4": ("Pabal", None), "user5": ("가족", "안녕하세요")}
+
+
+async def test_the_badge_counts_what_is_unread_in_all_chats(world: World) -> None:
+    await world.fill()
+    other = Chat("g-2", ChatKind.GROUP, NOW, "user1", last_n=7)
+    await world.stores.chats.create(other, [Member("g-2", "user3", Role.MEMBER, NOW, seen_n=3)])
+    await world.message()
+    await world.push(await world.message())
+    badges = {push.token.user: push.badge for push in world.sender.delivered}
+    assert badges == {"user3": 2 + 4, "user4": 2, "user5": 2}
 
 
 async def test_large_chats_are_worked_through_in_pages(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deliver, "PAGE", 7)
-    await world.fill(users=40)
+    await world.fill(users=100)
     message_id = await world.message()
-    await world.delivery.push(message_id, tries=1)
-    assert len(world.tokens()) == len(set(world.tokens())) == 38 * 2
+    await world.push(message_id)
+    assert len(world.tokens()) == len(set(world.tokens())) == 98 * 2
+
+
+async def test_chats_of_two_are_pushed_together(world: World) -> None:
+    for name in ("user3", "user4", "user5"):
+        chat = Chat(direct_chat_id("user1", name), ChatKind.DIRECT, NOW, "user1")
+        await world.stores.chats.create(chat, [Member(chat.id, user, Role.OWNER, NOW) for user in ("user1", name)])
+        await world.stores.push_tokens.put(PushToken(f"{name}-android", name, "android", NOW))
+    chats = [direct_chat_id("user1", name) for name in ("user3", "user4", "user5")]
+    ids = [await world.message(chat=chat) for chat in chats]
+    assert ended(await world.push(*ids)) == {Ending.DONE: 3}
+    assert world.tokens() == ["user3-android", "user4-android", "user5-android"]
+    assert sorted(push.collapse_key for push in world.sender.delivered) == sorted(chats)
 
 
 @pytest.mark.parametrize(
@@ -169,114 +140,179 @@ async def test_without_a_title_the_sender_is_named(world: World, sender: str, ti
     device = Device(id="dev-thermo", owner="user1", name="온도계", secret_hash="", created_at=NOW)
     await world.stores.devices.add(device)
     message_id = await world.message(sender=sender)
-    await world.delivery.push(message_id, tries=1)
+    await world.push(message_id)
     assert {push.title for push in world.sender.delivered} == {title}
 
 
-@pytest.mark.parametrize("changes", [{"type": "reaction", "target": new_message_id()}, {"deleted_at": NOW}])
-async def test_pointless_pushes_lose_their_mark(world: World, changes: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [({"type": "reaction", "target": new_message_id()}, "not_a_message"), ({"deleted_at": NOW}, "deleted")],
+)
+async def test_pointless_pushes_lose_their_mark(world: World, changes: dict[str, Any], rule: str) -> None:
     await world.fill()
+    counted = Counted()
     message_id = await world.message(**changes)
-    assert await world.delivery.push(message_id, tries=1) is Ending.SKIPPED
+    assert ended(await world.push(message_id)) == {Ending.SKIPPED: 1}
     assert world.attempts() == []
     assert not await world.marked(message_id)
+    assert counted() == {rule: 1}
 
 
 async def test_pushes_that_are_off_lose_their_mark(world: World) -> None:
     await world.fill()
     message_id = await world.message()
-    assert await world.new_delivery(LIMITS, off=True).push(message_id, tries=1) is Ending.SKIPPED
+    counted = Counted()
+    assert ended(await world.new_delivery(off=True).push([message_id])) == {Ending.SKIPPED: 1}
     assert not await world.marked(message_id)
+    assert counted() == {"off": 1}
 
 
-async def test_a_retry_sends_only_what_was_not_sent(world: World) -> None:
+# -- bursts ------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_burst_of_fifty_is_two_pushes(world: World) -> None:
     await world.fill()
-    message_id = await world.message()
-    world.sender.program("user3-web", [PushRetry("busy", after=20)])
-    world.sender.program("user4-web", [PushRetry("busy")])
-    with pytest.raises(PushRetry) as raised:
-        await world.delivery.push(message_id, tries=1)
-    assert raised.value.after is not None
-    assert raised.value.after >= 20
-    assert await world.marked(message_id)
-    # Nobody sends before the time that the provider asked for: neither a copy of the job nor the sweeper.
-    world.clock.seconds = 19.9
-    assert await world.delivery.push(message_id, tries=2) is Ending.BUSY
-    assert await world.progress.claim([message_id], seconds=1) == []
-    world.clock.seconds = raised.value.after
-    assert await world.delivery.push(message_id, tries=2) is Ending.DONE
+    counted = Counted()
+    ids = [await world.message(body=Body(text="1"))]
+    await world.push(ids[0])
+    for number in range(2, 51):
+        world.clock.seconds += 0.02
+        ids.append(await world.message(body=Body(text=str(number))))
+        outcome = await world.push(ids[-1])
+        assert ended(outcome) == {Ending.BUSY: 1}, "the chat rests"
+        (comeback,) = outcome.comebacks
+        assert world.clock.seconds + comeback.after == pytest.approx(REST)
+    world.clock.seconds = REST
+    assert ended(await world.push(ids[1])) == {Ending.DONE: 49}
+    assert [push.text for push in world.sender.delivered if push.token.token == "user3-web"] == ["1", "50"]
+    assert not any([await world.marked(message_id) for message_id in ids])
+    assert counted() == {"sent": 12, "delivered": 50, "superseded": 48 * 3}
+
+
+async def test_a_burst_without_valkey_is_a_push_too_many_and_the_newest_is_never_missed(world: World) -> None:
+    await world.fill()
+    await world.push(await world.message(body=Body(text="1")))
+    last = [await world.message(body=Body(text=text)) for text in ("2", "3")][-1]
+    emptied = type(world.progress)(clock=world.clock)
+    await world.new_delivery(progress=emptied).push([last])
+    assert [push.text for push in world.sender.delivered if push.token.token == "user3-web"] == ["1", "3"]
+
+
+async def test_what_stands_behind_a_waiting_message_is_pushed_when_that_is_deleted(world: World) -> None:
+    await world.fill()
+    first, second = await world.message(body=Body(text="하나")), await world.message(body=Body(text="둘"))
+    for token in AWAY:
+        world.sender.program(token, [PushRetry("busy", after=20)])
+    await world.push(first)
+    await world.stores.messages.rewrite(second, body=None, edited_at=None, deleted_at=world.clock.now())
+    world.clock.seconds = 60
+    await world.push(first)
+    assert {push.text for push in world.sender.delivered} == {"하나"}
     assert world.tokens() == AWAY
-    assert world.attempts() == sorted([*AWAY, "user3-web", "user4-web"])
+    assert not await world.marked(first)
+    assert not await world.marked(second)
 
 
-async def test_dead_tokens_are_forgotten(world: World) -> None:
+async def test_what_keeps_its_mark_behind_a_waiting_message_is_bounded(world: World) -> None:
     await world.fill()
-    message_id = await world.message()
-    world.sender.program("user3-web", [PushTokenDead("gone")])
-    assert await world.delivery.push(message_id, tries=1) is Ending.DONE
-    assert [token.token for token in (await world.stores.push_tokens.of_users(["user3"]))["user3"]] == ["user3-android"]
-    assert len(world.tokens()) == 5
+    ids = [await world.message() for _ in range(KEPT + 10)]
+    world.sender.program("user3-web", [PushRetry("busy", after=20)])
+    outcome = await world.push(*ids)
+    assert ended(outcome) == {Ending.DONE: 10, Ending.RETRY: KEPT}
+    assert sum([await world.marked(message_id) for message_id in ids]) == KEPT
 
 
-async def test_a_rejected_push_is_parked_and_its_neighbours_pass(world: World) -> None:
+# -- who looks connected -----------------------------------------------------------------------------------------------
+
+
+async def test_who_looks_connected_but_does_not_acknowledge_is_pushed_after_the_grace(world: World) -> None:
+    """A phone that has just lost its network still looks connected: nobody would ever tell it of the message."""
     await world.fill()
+    await world.presence.replace("b1", {"user2": 1, "user3": 1})
     message_id = await world.message()
-    world.sender.program("user3-web", [PushRejected("FCM answered 403 SENDER_ID_MISMATCH")])
-    assert await world.delivery.push(message_id, tries=1) is Ending.DONE
-    assert len(world.tokens()) == 5
-    (letter,) = await world.stores.dead_letters.page()
-    assert letter.id.startswith(f"push:{message_id}:")
-    assert letter.topic == "chats/g-1/messages"
-    assert letter.reason == "FCM answered 403 SENDER_ID_MISMATCH"
-    assert json.loads(letter.payload) == {"message_id": message_id, "user": "user3"}
-    assert "user3-web" not in repr(letter)
+    outcome = await world.push(message_id)
+    assert ended(outcome) == {Ending.WAIT: 1}
+    assert outcome.comebacks[0].after == GRACE.total_seconds()
+    assert world.tokens() == AWAY[2:]
+    assert await world.marked(message_id), "the mark stays until everybody has it or was told"
 
-
-async def test_after_the_last_try_the_event_is_parked(world: World) -> None:
-    await world.fill()
-    message_id = await world.message()
-    world.sender.program("user3-web", [PushRetry("FCM answered 503")] * 3)
-    for tries in (1, 2):
-        with pytest.raises(PushRetry):
-            await world.delivery.push(message_id, tries=tries)
-        world.clock.seconds += 100
-    assert await world.delivery.push(message_id, tries=3) is Ending.PARKED
+    world.clock.seconds += GRACE.total_seconds()
+    world.sender.delivered.clear()
+    assert ended(await world.push(message_id)) == {Ending.DONE: 1}
+    assert world.tokens() == AWAY[:2]
     assert not await world.marked(message_id)
-    (letter,) = await world.stores.dead_letters.page()
-    assert letter.id == f"push:{message_id}"
-    assert "503" in letter.reason
-    assert letter.tries == 3
-    assert world.attempts().count("user3-web") == 3
-    assert world.attempts().count("user3-android") == 1
+
+
+async def test_who_acknowledges_within_the_grace_is_not_pushed(world: World) -> None:
+    await world.fill()
+    await world.presence.replace("b1", {"user2": 1, "user3": 1})
+    message_id = await world.message()
+    counted = Counted()
+    await world.push(message_id)
+    await world.stores.chats.raise_watermarks([Watermarks("g-1", "user3", 1, 0, 0)])
+    # user4 was pushed, and takes a look: that is no second ending.
+    await world.stores.chats.raise_watermarks([Watermarks("g-1", "user4", 1, 1, 1)])
+    world.clock.seconds += GRACE.total_seconds()
+    assert ended(await world.push(message_id)) == {Ending.DONE: 1}
+    assert world.tokens() == AWAY[2:]
+    assert counted() == {"sent": 4, "delivered": 2}
+
+
+# -- what goes wrong ---------------------------------------------------------------------------------------------------
 
 
 async def test_an_event_that_is_too_old_is_parked(world: World) -> None:
     await world.fill()
     message_id = await world.message()
     world.clock.seconds = 13 * 3600
-    assert await world.delivery.push(message_id, tries=1) is Ending.PARKED
+    assert ended(await world.push(message_id)) == {Ending.PARKED: 1}
     assert world.attempts() == []
     assert not await world.marked(message_id)
     assert len(await world.stores.dead_letters.page()) == 1
+    # Sent off again it is as young as that.
+    assert await world.stores.messages.push_again(message_id, world.clock.now())
+    assert ended(await world.push(message_id)) == {Ending.DONE: 1}
+    assert world.tokens() == AWAY
 
 
-async def test_a_poison_event_is_tried_and_parked(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_was_parked_and_is_sent_off_again_goes_to_whom_it_was_parked_for(world: World) -> None:
     await world.fill()
-    message_id, other = await world.message(), await world.message()
-
-    def explode(push: Push) -> None:
-        if push.data["id"] == message_id:
-            raise ZeroDivisionError("the text must not be here")
-
-    monkeypatch.setattr(world.sender, "send", explode)
-    for tries in (1, 2):
-        with pytest.raises(PushRetry, match="ZeroDivisionError"):
-            await world.delivery.push(message_id, tries=tries)
-        world.clock.seconds += 100
-    assert await world.delivery.push(message_id, tries=3) is Ending.PARKED
+    message_id = await world.message()
+    world.sender.program("user3-web", [PushRejected("FCM answered 403")])
+    await world.push(message_id)
+    world.sender.delivered.clear()
+    world.clock.seconds = 100
+    assert await world.stores.messages.push_again(message_id, world.clock.now())
     (letter,) = await world.stores.dead_letters.page()
-    assert letter.reason == "a fault of ours: ZeroDivisionError"
-    assert await world.delivery.push(other, tries=1) is Ending.DONE
+    await world.stores.dead_letters.drop(letter.id)
+    assert ended(await world.push(message_id)) == {Ending.DONE: 1}
+    assert world.tokens() == ["user3-web"]
+
+
+async def test_a_poison_chat_is_tried_and_parked_and_its_neighbours_pass(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.fill()
+    poison = Chat("g-2", ChatKind.GROUP, NOW, "user1")
+    await world.stores.chats.create(poison, [Member("g-2", "user3", Role.MEMBER, NOW)])
+    members = world.stores.chats.members
+
+    async def explode(chat: str, **page: Any) -> list[Member]:
+        if chat == "g-2":
+            raise ZeroDivisionError("the text must not be here")
+        return await members(chat, **page)
+
+    monkeypatch.setattr(world.stores.chats, "members", explode)
+    bad, good = await world.message(chat="g-2"), await world.message()
+    outcome = await world.push(bad, good)
+    assert ended(outcome) == {Ending.DONE: 1, Ending.RETRY: 1}
+    assert world.tokens() == AWAY
+    (comeback,) = outcome.comebacks
+    assert (comeback.message_ids, comeback.tries) == ((bad,), 1)
+    assert ended(await world.push(bad, tries=3)) == {Ending.PARKED: 1}
+    (letter,) = await world.stores.dead_letters.page()
+    assert (letter.id, letter.reason) == (f"push:{bad}", "a fault of ours: ZeroDivisionError")
+    assert not await world.marked(bad)
 
 
 async def test_an_outage_of_a_store_gives_the_lease_back(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -288,19 +324,64 @@ async def test_an_outage_of_a_store_gives_the_lease_back(world: World, monkeypat
 
     monkeypatch.setattr(world.presence, "online", away)
     with pytest.raises(Unavailable):
-        await world.delivery.push(message_id, tries=99)
+        await world.push(message_id, tries=99)
     monkeypatch.undo()
     assert await world.marked(message_id)
-    assert await world.delivery.push(message_id, tries=1) is Ending.DONE
+    assert ended(await world.push(message_id)) == {Ending.DONE: 1}
 
 
 async def test_a_job_without_time_comes_back_for_the_rest(world: World) -> None:
     await world.fill()
     message_id = await world.message()
-    hasty = Limits(lease=60, budget=-1, tries=3, longest_pause=60, max_age=LIMITS.max_age, threads=4, grace=GRACE)
-    with pytest.raises(PushRetry, match="time was up"):
-        await world.new_delivery(hasty).push(message_id, tries=1)
+    outcome = await world.new_delivery(hasty(budget=-1)).push([message_id])
+    assert ended(outcome) == {Ending.WAIT: 1}
+    assert world.attempts() == []
     assert await world.marked(message_id)
+
+
+async def test_a_kill_in_the_middle_of_a_large_chat_goes_on_where_it_was(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.fill(users=200)
+    message_id = await world.message()
+    note, notes = world.progress.note, 0
+
+    async def killed(entries: Mapping[tuple[str, str], Pushed]) -> None:
+        nonlocal notes
+        notes += 1
+        if notes > 2:
+            raise Killed
+        await note(entries)
+
+    monkeypatch.setattr(world.progress, "note", killed)
+    with pytest.raises(Killed):
+        await world.push(message_id)
+    monkeypatch.undo()
+    assert await world.marked(message_id)
+    assert len(world.tokens()) == 3 * CHUNK
+    assert ended(await world.push(message_id)) == {Ending.DONE: 1}
+    tokens = world.tokens()
+    assert len(set(tokens)) == 198 * 2, "everybody"
+    assert len(tokens) - len(set(tokens)) == CHUNK, "twice only what was not noted yet"
+
+
+async def test_no_more_than_the_quota(world: World) -> None:
+    await world.fill(users=202)
+    message_id = await world.message()
+    slow = type(PACE)(rate=100, tries=3, longest_pause=60, lease=60)
+    delivery = world.new_delivery(hasty(rest=0.0), slow)
+    sent = []
+    for _ in range(10):
+        outcome = await delivery.push([message_id])
+        sent.append(len(world.sender.delivered))
+        if not outcome.comebacks:
+            break
+        (comeback,) = outcome.comebacks
+        assert ended(outcome) == {Ending.WAIT: 1}
+        world.clock.seconds += comeback.after
+    assert len(set(world.tokens())) == len(world.tokens()) == 400
+    assert sent[0] <= 100
+    assert world.clock.seconds >= 3.0, "the first hundred at once, the others at a hundred per second"
 
 
 async def test_the_sweeper_finds_lost_jobs_once(world: World) -> None:
@@ -321,36 +402,26 @@ async def test_the_sweeper_finds_lost_jobs_once(world: World) -> None:
     # The copy was lost as well.
     world.clock.seconds = 332
     assert await sweep.lost() == [message_id]
-    await world.delivery.push(message_id, tries=1)
+    # A job that was killed in the middle is found once its lease has run out.
+    await world.progress.postpone([message_id], seconds=60)
+    world.clock.seconds = 391
+    assert await sweep.lost() == []
+    world.clock.seconds = 393
+    assert await sweep.lost() == [message_id]
+    await world.push(message_id)
     world.clock.seconds = 1_000
     assert await sweep.lost() == []
 
 
-async def test_who_looks_connected_but_does_not_acknowledge_is_pushed_after_the_grace(world: World) -> None:
-    """A phone that has just lost its network still looks connected: nobody would ever tell it of the message."""
+async def test_the_sweeper_leaves_alone_what_waits_for_its_time(world: World) -> None:
     await world.fill()
-    await world.presence.replace("b1", {"user2": 1, "user3": 1})
     message_id = await world.message()
-    with pytest.raises(PushWait) as wait:
-        await world.delivery.push(message_id, tries=1)
-    assert wait.value.after == GRACE.total_seconds()
-    assert world.tokens() == [token for token in AWAY if not token.startswith("user3")]
-    assert await world.marked(message_id), "the mark stays until everybody has it or was told"
-
-    world.clock.seconds += GRACE.total_seconds()
-    world.sender.delivered.clear()
-    assert await world.delivery.push(message_id, tries=2) is Ending.DONE
-    assert world.tokens() == ["user3-android", "user3-web"]
-    assert not await world.marked(message_id)
-
-
-async def test_who_acknowledges_within_the_grace_is_not_pushed(world: World) -> None:
-    await world.fill()
-    await world.presence.replace("b1", {"user2": 1, "user3": 1})
-    message_id = await world.message()
-    with pytest.raises(PushWait):
-        await world.delivery.push(message_id, tries=1)
-    await world.stores.chats.raise_watermarks([Watermarks("g-1", "user3", 1, 0, 0)])
-    world.clock.seconds += GRACE.total_seconds()
-    assert await world.delivery.push(message_id, tries=2) is Ending.DONE
-    assert world.tokens() == [token for token in AWAY if not token.startswith("user3")]
+    sweep = PushSweep(
+        messages=world.stores.messages, progress=world.progress, age=timedelta(0), claim=300, now=world.clock.now
+    )
+    world.sender.program("user3-web", [PushRetry("busy", after=200)])
+    await world.push(message_id)
+    world.clock.seconds = 199
+    assert await sweep.lost() == []
+    world.clock.seconds = 260
+    assert await sweep.lost() == [message_id], "whoever was to come back has not"

@@ -10,7 +10,8 @@ from wcwidth import iter_graphemes
 
 from chat.envelopes import Attachment, Body, Event
 from chat.models import PushToken
-from workers.push.notification import MAX_TEXT, compose, cut, preview
+from chat.push_preferences import Shows
+from workers.push.notification import APP, MAX_TEXT, Words, compose, cut, preview, withdrawal
 
 GREETING = "안녕하세요"
 FAMILY = "👨‍👩‍👧‍👦"
@@ -103,14 +104,49 @@ def test_what_a_lock_screen_may_show(body: Body | None, expected: str | None) ->
     assert preview(body) == expected
 
 
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+EVENT = Event(type="message", id="m", chat="g-1", seq=7, n=5, sender="user1", at=AT, body=Body(text=GREETING))
+SECRET = Event(type="message", id="m", chat="g-1", seq=7, n=5, sender="user1", at=AT, body=Body(cipher="7ZmU7J20"))
+GROUP, PAIR = Words("가족", "김철수"), Words(None, "김철수")
+DATA = {"chat": "g-1", "seq": "7", "id": "m", "badge": "3"}
+
+
 def test_a_push() -> None:
-    at = datetime(2026, 1, 1, tzinfo=UTC)
-    event = Event(type="message", id="m", chat="g-1", seq=7, n=5, sender="user1", at=at, body=Body(text=GREETING))
-    token = PushToken(token="t", user="user2", platform="ios", updated_at=at)
-    push = compose(event, token, title="모" * 300)
+    token = PushToken(token="t", user="user2", platform="ios", updated_at=AT)
+    push = compose(EVENT, token, Words("모" * 300, "x"), Shows.TEXT, badge=3)
     assert push.token is token
     assert push.title == "모" * 99 + "…"
     assert push.text == GREETING
-    assert push.data == {"chat": "g-1", "seq": "7", "id": "m"}
-    assert push.collapse_key == "g-1"
+    assert push.data == DATA
+    assert (push.collapse_key, push.badge, push.data_only) == ("g-1", 3, False)
     assert MAX_TEXT == 200
+
+
+@pytest.mark.parametrize(
+    ("event", "words", "shows", "title", "text"),
+    [
+        (EVENT, GROUP, Shows.TEXT, "가족", GREETING),
+        (EVENT, PAIR, Shows.TEXT, "김철수", GREETING),
+        (EVENT, GROUP, Shows.SENDER, "김철수", None),
+        (EVENT, PAIR, Shows.SENDER, "김철수", None),
+        (EVENT, GROUP, Shows.NOTHING, APP, None),
+        (SECRET, GROUP, Shows.TEXT, "가족", None),
+        (SECRET, PAIR, Shows.SENDER, "김철수", None),
+    ],
+)
+def test_a_screen_shows_what_its_user_allows(
+    event: Event, words: Words, shows: Shows, title: str, text: str | None
+) -> None:
+    push = compose(event, PushToken("t", "user2", "android", AT), words, shows, badge=3)
+    assert (push.title, push.text) == (title, text)
+    # The same for an app that makes its notifications itself: it is told no more than it may show.
+    data_only = compose(event, PushToken("t", "user2", "android", AT, data_only=True), words, shows, badge=3)
+    assert data_only.data_only
+    assert data_only.data == DATA | {"title": title} | ({"text": text} if text else {})
+    assert "7ZmU7J20" not in repr(data_only)
+
+
+def test_a_withdrawal_collapses_with_what_it_takes_back_and_shows_nothing() -> None:
+    push = withdrawal("g-1", 9, PushToken("t", "user2", "android", AT), badge=2)
+    assert push.data == {"type": "withdraw", "chat": "g-1", "seq": "9", "badge": "2"}
+    assert (push.collapse_key, push.data_only, push.title, push.text) == ("g-1", True, "", None)
