@@ -167,11 +167,19 @@ class MessageStore(HistoryStore, Protocol):
         ...
 
     async def push_claim(self, message_id: str) -> Event | None:
-        """The event, if its push mark is still there."""
+        """The event, if its push mark is still there and no hold is in force."""
         ...
 
     async def push_done(self, message_id: str) -> None:
         """Take the push mark away."""
+        ...
+
+    async def push_hold(self, message_id: str, until: datetime) -> None:
+        """Nobody claims the event before `until`: what the provider asked for outlives whatever else is forgotten. No mark, no hold."""
+        ...
+
+    async def push_again(self, message_id: str, now: datetime) -> bool:
+        """Put the push mark back; False when there is no such message (any more)."""
         ...
 
     async def erase_expired(self, *, now: datetime, limit: int) -> int:
@@ -391,7 +399,7 @@ MAX_LETTER_HISTORY = 100
 
 
 class DeadLetterStore(Protocol):
-    """Messages that could not be processed (P9)."""
+    """Messages and jobs that could not be processed (P9)."""
 
     async def add(self, letter: DeadLetter) -> None:
         """Park one, and note that in its history; the same id again replaces all but the history."""
@@ -411,6 +419,10 @@ class DeadLetterStore(Protocol):
 
     async def page(self, *, after: str = "", limit: int = 50) -> list[DeadLetter]:
         """Letters by id."""
+        ...
+
+    async def counts(self) -> dict[str, int]:
+        """How many there are of each kind (of very many, some); kinds without any are absent."""
         ...
 
 

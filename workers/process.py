@@ -7,11 +7,16 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from chat.background import JobRunStore, JobStarts
+from chat.ports import DeadLetterStore, MessageStore
 from workers.broadcast import Broadcaster
 from workers.erase import Eraser
 from workers.push.deliver import PushDelivery
 from workers.push.sweep import PushSweep
+from workers.retention import Retention
 from workers.statistics import RollUp
+from workers.unread_audit import UnreadAudit
+from workers.upkeep import Compaction, Hygiene
 
 T = TypeVar("T")
 
@@ -23,8 +28,16 @@ class Services:
     delivery: PushDelivery
     sweep: PushSweep
     eraser: Eraser
+    retention: Retention
+    hygiene: Hygiene
+    compaction: Compaction
     roll_up: RollUp
+    unread_audit: UnreadAudit
     broadcaster: Broadcaster | None
+    starts: JobStarts
+    runs: JobRunStore
+    letters: DeadLetterStore
+    messages: MessageStore
     close: Callable[[], Awaitable[None]]
 
 

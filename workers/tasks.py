@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import structlog
-from celery import Celery, Task
+from celery import Celery
 
-from chat.broadcasts import Broadcast
+from chat import jobs
 from chat.errors import Unavailable
-from chat.jobs import BROADCAST, ERASE_EXPIRED, MAINTENANCE_QUEUE, PUSH_EVENT, PUSH_QUEUE, ROLL_UP, SWEEP_PUSHES
+from chat.jobs import PARK, PUSH_EVENT, QUEUE_OF, SWEEP_PUSHES
+from chat.models import DeadLetter
 from chat.pushes import PushRetry
 from workers import metrics
+from workers.job import Job, NothingDone, park
 from workers.process import PoolProcess, Services
+from workers.push.deliver import Ending
 from workers.push.retry import PushWait, pause
 
 _AFTER_HOLD = 0.25
@@ -20,109 +28,154 @@ _AFTER_HOLD = 0.25
 
 _log = structlog.get_logger("jobs")
 
+Run = Callable[[Services], Awaitable[int]]
+
+
+async def _told(services: Services) -> int:
+    broadcast = await services.broadcaster.run() if services.broadcaster is not None else None
+    if broadcast is None:
+        return 0
+    _log.info("broadcast.told", id=broadcast.id, told=broadcast.told, state=broadcast.state.value)
+    return broadcast.told
+
+
+REGULAR: Mapping[str, Run] = {
+    jobs.ERASE_EXPIRED: lambda services: services.eraser.run(),
+    jobs.RETAIN: lambda services: services.retention.run(),
+    jobs.COMPACT_RECEIPTS: lambda services: services.compaction.run(),
+    jobs.TIDY_TOKENS: lambda services: services.hygiene.run(),
+    jobs.ROLL_UP: lambda services: services.roll_up.run(),
+    jobs.AUDIT_UNREAD: lambda services: services.unread_audit.run(),
+    jobs.BROADCAST: _told,
+}
+"""What the clock starts: bounded per run, going on where the last run ended. Each tells how many rows it did."""
+
 
 def register(app: Celery, process: PoolProcess, *, tries: int, longest_wait: float) -> None:
     """Add the jobs to `app`.
 
     Args:
         process: runs their coroutines.
-        tries: after so many tries in an outage of Mongo or Valkey a job is left to the sweeper.
+        tries: after so many a job that fails is a dead letter; in an outage of Mongo or Valkey a push is left to the sweeper.
         longest_wait: seconds. Celery keeps a waiting job unacknowledged, so that it must come back well before Valkey hands it
             out a second time; what has to wait longer is left to the sweeper.
     """
 
-    @app.task(name=PUSH_EVENT, bind=True, max_retries=None)
-    def push_event(self: Task[Any, Any], message_id: str) -> None:
-        number = self.request.retries + 1
-        try:
-            ending = process.run(lambda services: services.delivery.push(message_id, tries=number))
-        except PushRetry as retry:
-            waits = isinstance(retry, PushWait)
-            metrics.EVENTS.labels("wait" if waits else "retry").inc()
-            after = retry.after if retry.after is not None else pause(number, longest=longest_wait)
-            tell = _log.debug if waits else _log.warning
-            tell("push.retry", message_id=message_id, reason=str(retry), tries=number, after=round(after, 1))
-            _retry(self, retry, after, longest_wait)
-        except Unavailable as error:
-            metrics.EVENTS.labels("unavailable").inc()
-            _log.warning("push.unavailable", message_id=message_id, reason=error.reason, tries=number)
-            if number < tries:
-                _retry(self, error, pause(number, longest=longest_wait), longest_wait)
-        else:
-            metrics.EVENTS.labels(ending.value).inc()
+    class OurJob(Job):
+        abstract = True
 
-    @app.task(name=SWEEP_PUSHES, bind=True)
-    def sweep_pushes(_self: Task[Any, Any]) -> None:
-        try:
-            lost = process.run(lambda services: services.sweep.lost())
-        except Unavailable as error:
-            _log.warning("sweep.unavailable", reason=error.reason)  # the next sweep is seconds away
-            return
-        for message_id in lost:
-            push_event.apply_async(args=(message_id,), queue=PUSH_QUEUE)
-        if lost:
-            _log.warning("sweep.found", events=len(lost))
+    class RegularJob(OurJob):
+        abstract = True
+        regular = True
 
-    _register_maintenance(app, process)
+    OurJob.process, OurJob.tries, OurJob.longest = process, tries, longest_wait
+
+    @app.task(name=PUSH_EVENT, bind=True, base=OurJob, max_retries=None)
+    def push_event(self: Job, message_id: str) -> None:
+        _push(self, message_id)
+
+    @app.task(name=PARK, bind=True, base=OurJob, max_retries=None)
+    def park_item(_self: Job, name: str, why: str, item: str) -> None:
+        letter = _unfit(name, why, base64.b64decode(item))
+        process.run(lambda services: park(services, letter))
+
+    @app.task(name=SWEEP_PUSHES, bind=True, base=RegularJob)
+    def sweep_pushes(_self: Job) -> None:
+        def send(message_id: str) -> None:
+            push_event.apply_async(args=(message_id,), queue=QUEUE_OF[PUSH_EVENT])
+
+        process.run(lambda services: _noted(services, SWEEP_PUSHES, lambda services: _sweep(services, send)))
+
+    for name, run in REGULAR.items():
+        app.task(name=name, base=RegularJob)(_regular(process, name, run))
 
 
-def _register_maintenance(app: Celery, process: PoolProcess) -> None:
-    @app.task(name=ERASE_EXPIRED, bind=True)
-    def erase_expired(_self: Task[Any, Any]) -> None:
-        try:
-            erased = process.run(lambda services: services.eraser.run())
-        except Unavailable as error:
-            _log.warning("erase.unavailable", reason=error.reason)
-            return
-        if erased:
-            _log.info("erase.done", events=erased)
+def _regular(process: PoolProcess, name: str, run: Run) -> Callable[[], None]:
+    def job() -> None:
+        rows = process.run(lambda services: _noted(services, name, run))
+        if rows:
+            _log.info("job.done", job=name, rows=rows)
 
-    @app.task(name=ROLL_UP, bind=True)
-    def roll_up(_self: Task[Any, Any]) -> None:
-        try:
-            rows, done = process.run(lambda services: services.roll_up.run())
-        except Unavailable as error:
-            _log.warning("statistics.unavailable", reason=error.reason)
-            return
-        if rows or not done:
-            _log.info("statistics.rolled", rows=rows, done=done)
-
-    @app.task(name=BROADCAST, bind=True)
-    def tell(_self: Task[Any, Any]) -> None:
-        try:
-            broadcast = process.run(_told)
-        except Unavailable as error:
-            _log.warning("broadcast.unavailable", reason=error.reason)
-            return
-        if broadcast is not None:
-            _log.info("broadcast.told", id=broadcast.id, told=broadcast.told, state=broadcast.state.value)
+    return job
 
 
-async def _told(services: Services) -> Broadcast | None:
-    return await services.broadcaster.run() if services.broadcaster is not None else None
+async def _noted(services: Services, name: str, run: Run) -> int:
+    """Do the work, and note that it was done: an alert looks at how long ago that was."""
+    began = time.monotonic()
+    rows = await run(services)
+    seconds = time.monotonic() - began
+    await services.runs.ran(name, at=datetime.now(UTC), rows=rows, seconds=round(seconds, 3))
+    metrics.JOB_ROWS.labels(name).inc(rows)
+    return rows
 
 
-def _retry(task: Task[Any, Any], error: Exception, after: float, longest: float) -> None:
+async def _sweep(services: Services, send: Callable[[str], None]) -> int:
+    lost = await services.sweep.lost()
+    for message_id in lost:
+        send(message_id)
+    if lost:
+        _log.warning("sweep.found", events=len(lost))
+    return len(lost)
+
+
+def _push(task: Job, message_id: str) -> None:
+    number = task.request.retries + 1
+    try:
+        ending = task.process.run(lambda services: services.delivery.push(message_id, tries=number))
+    except PushRetry as retry:
+        waits = isinstance(retry, PushWait)
+        metrics.EVENTS.labels("wait" if waits else "retry").inc()
+        after = retry.after if retry.after is not None else pause(number, longest=task.longest)
+        tell = _log.debug if waits else _log.warning
+        tell("push.retry", message_id=message_id, reason=str(retry), tries=number, after=round(after, 1))
+        _retry(task, retry, after)
+    except Unavailable as error:
+        metrics.EVENTS.labels("unavailable").inc()
+        _log.warning("push.unavailable", message_id=message_id, reason=error.reason, tries=number)
+        if number < task.tries:
+            _retry(task, error, pause(number, longest=task.longest))
+    else:
+        metrics.EVENTS.labels(ending.value).inc()
+        if ending is Ending.BUSY:
+            raise NothingDone
+
+
+def _retry(task: Job, error: Exception, after: float) -> None:
     """Come back after a while, or leave it to the sweeper, which looks at the event when its hold is over.
 
-    A pause asked for by the provider may pass `longest` by the tenth that `pause` adds to it.
+    A pause asked for by the provider may pass the longest one by the tenth that `pause` adds to it.
     """
-    if after <= longest * 1.1:
+    if after <= task.longest * 1.1:
         raise task.retry(exc=error, countdown=after + _AFTER_HOLD)
 
 
-def schedule(
-    sweep_every: float, erase_every: float, statistics_every: float, broadcast_every: float
-) -> dict[str, dict[str, Any]]:
-    """Celery's `beat_schedule`. A run that nobody took before the next one is due is forgotten."""
+def _unfit(name: str, why: str, item: bytes) -> DeadLetter:
+    """The dead letter of something that was in a queue and is no job: the same for the same bytes.
+
+    With a name it can be sent again, should there be such a job one day; its arguments are then those that it has.
+    """
+    return DeadLetter(
+        id=f"job:{name}:{hashlib.sha256(item).hexdigest()[:32]}",
+        topic="",
+        payload=item,
+        reason=why,
+        tries=1,
+        at=datetime.now(UTC),
+        kind="job",
+    )
+
+
+def schedule(every: Mapping[str, float]) -> dict[str, dict[str, Any]]:
+    """Celery's `beat_schedule`. A run that nobody took before the next one is due is forgotten.
+
+    Args:
+        every: seconds by the names of jobs.
+    """
     return {
-        "sweep pushes": _regular(SWEEP_PUSHES, sweep_every),
-        "erase expired": _regular(ERASE_EXPIRED, erase_every),
-        "roll up statistics": _regular(ROLL_UP, statistics_every),
-        "broadcasts": _regular(BROADCAST, broadcast_every),
+        name: {
+            "task": name,
+            "schedule": seconds,
+            "options": {"queue": QUEUE_OF[name], "expires": max(1.0, seconds)},
+        }
+        for name, seconds in every.items()
     }
-
-
-def _regular(task: str, seconds: float) -> dict[str, Any]:
-    options = {"queue": MAINTENANCE_QUEUE, "expires": max(1.0, seconds)}
-    return {"task": task, "schedule": seconds, "options": options}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from adapters.memory.admin import MemoryAdmin
 from adapters.memory.audit import MemoryAudit
+from adapters.memory.background import MemoryJobRuns
 from adapters.memory.blocks import MemoryBlocks
 from adapters.memory.broadcasts import MemoryBroadcasts
 from adapters.memory.chats import MemoryChats
@@ -26,6 +27,7 @@ from adapters.memory.receipts import MemoryReceipts
 from adapters.memory.second_factors import MemorySecondFactors
 from adapters.memory.service_accounts import MemoryServiceAccounts
 from adapters.memory.statistics import MemoryStatistics
+from adapters.memory.upkeep import MemoryUpkeep
 from adapters.memory.users import MemoryDevices, MemoryUsers
 from adapters.stores import Stores
 
@@ -36,7 +38,7 @@ def memory_stores() -> Stores:
     """A bundle of empty stores that live as long as the process."""
     notices, invitations, users = MemoryNotices(), MemoryInvitations(), MemoryUsers()
     chats, messages, receipts = MemoryChats(notices), MemoryMessages(), MemoryReceipts()
-    devices = MemoryDevices(users)
+    devices, grants, tokens, keys = MemoryDevices(users), MemoryGrants(), MemoryPushTokens(), MemoryIdempotency()
     return Stores(
         messages=messages,
         chats=chats,
@@ -44,8 +46,8 @@ def memory_stores() -> Stores:
         receipts=receipts,
         users=users,
         devices=devices,
-        grants=MemoryGrants(),
-        push_tokens=MemoryPushTokens(),
+        grants=grants,
+        push_tokens=tokens,
         dead_letters=MemoryDeadLetters(),
         contacts=MemoryContacts(),
         blocks=MemoryBlocks(),
@@ -55,10 +57,12 @@ def memory_stores() -> Stores:
         admin=MemoryAdmin(users, devices, chats),
         statistics=MemoryStatistics(messages, chats, receipts),
         broadcasts=MemoryBroadcasts(),
-        idempotency=MemoryIdempotency(),
+        idempotency=keys,
         openings=MemoryOpenings(chats, messages, receipts),
         service_accounts=MemoryServiceAccounts(),
         second_factors=MemorySecondFactors(),
+        job_runs=MemoryJobRuns(),
+        upkeep=MemoryUpkeep(messages, chats, receipts, grants, tokens, keys),
         healthy=_healthy,
         close=_close,
     )

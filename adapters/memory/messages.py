@@ -29,6 +29,7 @@ class MemoryMessages(MemoryReads):
         self._slots: defaultdict[str, dict[int, str]] = defaultdict(dict)
         self._seqs: defaultdict[str, list[int]] = defaultdict(list)  # sorted
         self._push: dict[str, datetime] = {}
+        self._push_after: dict[str, datetime] = {}
         self._pins: dict[str, datetime] = {}
         super().__init__(lambda chat: self._many(chat, self._seqs.get(chat, [])))
 
@@ -150,16 +151,38 @@ class MemoryMessages(MemoryReads):
 
     async def push_pending(self, *, older_than: datetime, limit: int) -> list[str]:
         """See `MessageStore.push_pending`."""
-        old = sorted((at, id_) for id_, at in self._push.items() if at < to_ms(older_than))
+        old = sorted((at, id_) for id_, at in self._push.items() if at < to_ms(older_than) and not self._held(id_))
         return [id_ for _, id_ in old[: max(0, limit)]]
 
     async def push_claim(self, message_id: str) -> Event | None:
         """See `MessageStore.push_claim`."""
-        return _shown(self._events[message_id]) if message_id in self._push else None
+        return _shown(self._events[message_id]) if message_id in self._push and not self._held(message_id) else None
 
     async def push_done(self, message_id: str) -> None:
         """See `MessageStore.push_done`."""
+        self.forget_push(message_id)
+
+    async def push_hold(self, message_id: str, until: datetime) -> None:
+        """See `MessageStore.push_hold`."""
+        if message_id in self._push:
+            self._push_after[message_id] = max(until, self._push_after.get(message_id, until))
+
+    async def push_again(self, message_id: str, now: datetime) -> bool:
+        """See `MessageStore.push_again`."""
+        if message_id not in self._events or self._events[message_id].type != "message":
+            return False
+        self._push[message_id] = to_ms(now)
+        self._push_after.pop(message_id, None)
+        return True
+
+    def forget_push(self, message_id: str) -> None:
+        """Its mark goes, if it has one."""
         self._push.pop(message_id, None)
+        self._push_after.pop(message_id, None)
+
+    def _held(self, message_id: str) -> bool:
+        until = self._push_after.get(message_id)
+        return until is not None and until > datetime.now(UTC)
 
     async def erase_expired(self, *, now: datetime, limit: int) -> int:
         """See `MessageStore.erase_expired`."""

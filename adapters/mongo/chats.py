@@ -8,9 +8,11 @@
 | `kind` | string | `direct`, `group`, `channel` |
 | `created_at`, `created_by` | date, string | when, and by whom |
 | `title` | string? | |
+| `retention_days` | int? | for so long what is said is kept; absent: as everywhere |
+| `erased_seq` | int? | everything up to it is erased (`adapters/mongo/upkeep.py`) |
 | `last_seq`, `last_n`, `last_at` | int, int, date? | cache of the newest event; may be behind it |
 
-No index but `_id`: chats are found by id, through memberships.
+Chats are found by id, through memberships. One more index, partial, where `retention_days` exists: for the job that erases.
 
 `members`: one document per (chat, user) that ever was.
 
@@ -349,6 +351,7 @@ def to_chat(document: Document) -> Chat:
         last_seq=int(document["last_seq"]),
         last_n=int(document["last_n"]),
         last_at=document.get("last_at"),
+        retention_days=document.get("retention_days"),
     )
 
 

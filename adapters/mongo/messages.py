@@ -15,7 +15,8 @@
 | `mentions` | [string]? | user ids |
 | `edited_at`, `deleted_at` | date? | when an edit changed, or a delete took away, `body` |
 | `expires_at` | date? | when `body` is to be erased; gone once it is |
-| `push` | date? | push mark, = `created_at`: members who are away have not been pushed to yet |
+| `push` | date? | push mark, = `created_at`, or when it was put back: members who are away have not been pushed to yet |
+| `push_after` | date? | before that the provider wants nothing of it |
 | `only` | string? | the user who alone may see it; everybody else is shown a `void` (`chat.views`) |
 | `hidden_by` | [string]? | users who have hidden it from themselves |
 | `forwarded` | object? | `id`, `sender`, `at` of the message that was forwarded |
@@ -41,7 +42,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import bson
@@ -294,20 +295,33 @@ class MongoMessages(MongoReads):
     @translate
     async def push_pending(self, *, older_than: datetime, limit: int) -> list[str]:
         """See `MessageStore.push_pending`; the oldest first."""
-        query = {"push": {"$lt": older_than}}
+        query = {"push": {"$lt": older_than}, **_not_held()}
         documents = await fetch(self._messages, query, {"_id": 1}, sort=[("push", ASCENDING)], limit=limit)
         return [document["_id"] for document in documents]
 
     @translate
     async def push_claim(self, message_id: str) -> Event | None:
         """See `MessageStore.push_claim`."""
-        document = await self._messages.find_one({"_id": message_id, "push": {"$exists": True}})
+        document = await self._messages.find_one({"_id": message_id, "push": {"$exists": True}, **_not_held()})
         return None if document is None else to_event(document)
 
     @translate
     async def push_done(self, message_id: str) -> None:
         """See `MessageStore.push_done`."""
-        await self._messages.update_one({"_id": message_id}, {"$unset": {"push": ""}})
+        await self._messages.update_one({"_id": message_id}, {"$unset": {"push": "", "push_after": ""}})
+
+    @translate
+    async def push_hold(self, message_id: str, until: datetime) -> None:
+        """See `MessageStore.push_hold`."""
+        await self._messages.update_one({"_id": message_id, "push": {"$exists": True}}, {"$max": {"push_after": until}})
+
+    @translate
+    async def push_again(self, message_id: str, now: datetime) -> bool:
+        """See `MessageStore.push_again`."""
+        result = await self._messages.update_one(
+            {"_id": message_id, "type": "message"}, {"$set": {"push": now}, "$unset": {"push_after": ""}}
+        )
+        return result.matched_count > 0
 
     @translate
     async def erase_expired(self, *, now: datetime, limit: int) -> int:
@@ -319,9 +333,17 @@ class MongoMessages(MongoReads):
             return 0
         result = await self._messages.update_many(
             {"_id": {"$in": ids}, **query},
-            [{"$set": {"deleted_at": "$expires_at"}}, {"$unset": ["body", "expires_at", "push", "pinned_at"]}],
+            [
+                {"$set": {"deleted_at": "$expires_at"}},
+                {"$unset": ["body", "expires_at", "push", "push_after", "pinned_at"]},
+            ],
         )
         return result.modified_count
+
+
+def _not_held() -> Document:
+    """The provider does not want us to wait any more, or never did."""
+    return {"push_after": {"$not": {"$gt": datetime.now(UTC)}}}
 
 
 def _weight(document: Document) -> int:

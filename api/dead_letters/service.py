@@ -17,9 +17,10 @@ from api.pagination import pack, unpack
 from chat import topics
 from chat.envelopes import MAX_SEND_BYTES, Send, encode, read_send, wrap_plain
 from chat.errors import Conflict, NotFound, PabalError, Unavailable
+from chat.jobs import PUSH_EVENT, QUEUE_OF
 from chat.models import DeadLetter, LetterEvent
 from chat.plain import is_plain
-from chat.ports import INGEST, DeadLetterStore, Link, MessageStore
+from chat.ports import INGEST, DeadLetterStore, JobQueue, Link, MessageStore
 from chat.topics import Topic
 
 _log = structlog.get_logger("dead_letters")
@@ -36,6 +37,7 @@ class DeadLetterService:
     letters: DeadLetterStore
     messages: MessageStore
     link: Link
+    jobs: JobQueue
     send_timeout: float
 
     async def page(self, query: LetterQuery) -> LetterPage:
@@ -70,20 +72,23 @@ class DeadLetterService:
         )
 
     async def replay(self, letter_id: str, reason: str, *, staff: Staff) -> Replayed:
-        """Send it through the whole path again as its sender, and drop it once it is stored.
+        """Send a message through the whole path again as its sender, and drop the letter once it is stored; send a job again.
 
-        It has the message id that it had: replayed twice, or after its sender has sent it again, it is stored once (P4).
+        A message has the id that it had: replayed twice, or after its sender has sent it again, it is stored once (P4). A job bears
+        being done twice; one that fails again is the same letter again.
 
         Raises:
             NotFound: `unknown_dead_letter`.
-            Conflict: `not_replayable`: it is no message.
+            Conflict: `not_replayable`: it is neither a message nor a job.
             PabalError: refused again; it stays where it is.
             Unavailable: nothing is known; replaying it again is safe.
         """
         letter = await self._get(letter_id)
+        if letter.job in QUEUE_OF:
+            return await self._send_job(letter, letter.job, reason, staff=staff)
         topic = _send_topic(letter)
         if topic is None:
-            raise Conflict("this letter is no message of a chat: it can only be dropped", code="not_replayable")
+            raise Conflict("this letter is neither a message nor a job: it can only be dropped", code="not_replayable")
         send = _message(letter, topic)
         await staff.trail.record("dead_letter.replayed", target=letter.id, reason=reason)
         await self.letters.note(letter.id, LetterEvent(now(), "replayed", by=staff.id))
@@ -100,6 +105,19 @@ class DeadLetterService:
         await self.letters.drop(letter.id)
         _log.info("dead_letter.replayed", id=letter.id, chat=stored.chat, seq=stored.seq, by=staff.id)
         return Replayed(id=letter.id, message=stored.id, chat=stored.chat, seq=stored.seq)
+
+    async def _send_job(self, letter: DeadLetter, job: str, reason: str, *, staff: Staff) -> Replayed:
+        """A push gets its mark back first: that, and not the queue, is what makes it certain."""
+        await staff.trail.record("dead_letter.replayed", target=letter.id, reason=reason)
+        await self.letters.note(letter.id, LetterEvent(now(), "replayed", by=staff.id))
+        if job == PUSH_EVENT and not await self.messages.push_again(letter.args[0], now()):
+            raise Conflict("the message of this push is not there any more", code="not_replayable")
+        await self.jobs.submit(job, *letter.args, queue=QUEUE_OF[job])
+        kept = await self.letters.get(letter.id)
+        if kept is not None and kept.at == letter.at:  # else it has failed again already, and this is its letter
+            await self.letters.drop(letter.id)
+        _log.info("dead_letter.replayed", id=letter.id, job=job, by=staff.id)
+        return Replayed(id=letter.id, job=job)
 
     async def drop(self, letter_id: str, reason: str, *, staff: Staff) -> None:
         """Throw it away for good.
@@ -141,8 +159,11 @@ def _facts(letter: DeadLetter) -> dict[str, Any]:
         "tries": letter.tries,
         "at": letter.at,
         "size": len(letter.payload),
-        "replayable": topic is not None,
+        "replayable": topic is not None or letter.job in QUEUE_OF,
         "history": letter.history,
+        "kind": letter.kind,
+        "job": letter.job,
+        "args": letter.args,
     }
 
 

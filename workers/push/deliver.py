@@ -24,6 +24,7 @@ from chat import topics
 from chat.envelopes import Event
 from chat.errors import Unavailable
 from chat.ids import is_device
+from chat.jobs import PUSH_EVENT
 from chat.models import DeadLetter, PushToken
 from chat.ports import Presence, PushSender
 from chat.pushes import PushProgress, PushRejected, PushRetry, PushTokenDead
@@ -153,6 +154,8 @@ class PushDelivery:
             await self._progress.release(message_id, lease)
             return Ending.PARKED
         after = pause(tries, asked=retry.after, longest=self._limits.longest_pause)
+        if retry.after is not None:  # also should Valkey, which has the hold, be emptied
+            await self._stores.messages.push_hold(message_id, self._now() + timedelta(seconds=after))
         await self._progress.hold(message_id, lease, seconds=after)
         raise PushRetry(str(retry), after=after) from retry
 
@@ -175,6 +178,9 @@ class PushDelivery:
             tries=tries,
             at=self._now(),
             properties={"job": "push"},
+            kind="push",
+            job=None if token else PUSH_EVENT,  # what FCM refused for one token for good is never sent again
+            args=[event.id],
         )
 
     async def _send_all(self, event: Event, sender: PushSender) -> None:
