@@ -86,10 +86,12 @@ class Retention:
             for keeping in page:
                 if self._monotonic() >= deadline or len(touched) >= MAX_TOUCHED:
                     return await self._end(total, after, touched)
-                erased = await self._erase(keeping, deadline)
+                erased, done = await self._erase(keeping, deadline)
                 total += erased
                 if erased:
                     touched.append(keeping.chat)
+                if not done:
+                    return await self._end(total, after, touched)
                 after = keeping.chat
         return await self._end(total, "", touched)
 
@@ -97,24 +99,26 @@ class Retention:
         await self._runs.move(RETAIN, msgspec.json.encode(_Position(after, touched)).decode())
         return total
 
-    async def _erase(self, keeping: Keeping, deadline: float) -> int:
-        """One chat. The mark is moved last: whoever is killed before does it again."""
+    async def _erase(self, keeping: Keeping, deadline: float) -> tuple[int, bool]:
+        """One chat: how many events, and whether that was all. The mark is moved last: whoever is killed before does it again."""
         days = min((days for days in (self._days, keeping.days) if days), default=0)
         if not days:
-            return 0
+            return 0, True
         before = self._now() - timedelta(days=days)
         seq, total, count = keeping.erased_seq, 0, EVENTS
-        while count == EVENTS and self._monotonic() < deadline:
+        while count == EVENTS:
             seq, count = await self._upkeep.erase_before(
                 keeping.chat, after=seq, before=before, now=self._now(), limit=EVENTS
             )
             total += count
+            if self._monotonic() >= deadline:
+                break
         if total:
             await self._drop_receipts(keeping.chat, seq)
             await self._recents.forget([keeping.chat])
             await self._upkeep.note_erased(keeping.chat, seq)
             metrics.RETAINED.labels("event").inc(total)
-        return total
+        return total, count < EVENTS
 
     async def _drop_receipts(self, chat: str, seq: int) -> None:
         while dropped := await self._upkeep.drop_receipts(chat, seq, RECEIPTS):

@@ -441,3 +441,24 @@ async def test_what_a_document_cannot_hold_is_refused_by_name(stores: Stores, bo
         await stores.messages.insert([event(1), odd])
     assert refusal.value.code == "unstorable"
     assert await stores.messages.head("g-1") == Head()
+
+
+async def test_a_push_that_is_held_is_nobodys_until_then(stores: Stores) -> None:
+    message = event(1)
+    await stores.messages.insert([message], push=frozenset({message.id}))
+    soon = datetime.now(UTC) + timedelta(seconds=60)
+    await stores.messages.push_hold(message.id, soon)
+    await stores.messages.push_hold(message.id, datetime.now(UTC) - timedelta(seconds=60))
+    assert await stores.messages.push_claim(message.id) is None
+    assert await stores.messages.push_pending(older_than=soon, limit=10) == []
+    assert await stores.messages.push_again(message.id, datetime.now(UTC))
+    assert await stores.messages.push_claim(message.id) is not None
+    await stores.messages.push_hold(message.id, datetime.now(UTC) - timedelta(seconds=1))
+    assert await stores.messages.push_claim(message.id) is not None
+    assert await stores.messages.push_pending(older_than=soon, limit=10) == [message.id]
+    await stores.messages.push_done(message.id)
+    await stores.messages.push_hold(message.id, soon)
+    assert await stores.messages.push_claim(message.id) is None
+    assert await stores.messages.push_again(message.id, datetime.now(UTC))
+    assert await stores.messages.push_claim(message.id) is not None
+    assert not await stores.messages.push_again(new_message_id(), datetime.now(UTC))
