@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
-from pydantic import Field, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from chat import jobs
 
@@ -50,7 +50,7 @@ class WorkerSettings(BaseSettings):
     worker_concurrency: int = Field(default=2, ge=1, le=64)
     worker_task_seconds: float = Field(default=60.0, ge=1.0)
     worker_longest_wait: float = Field(default=300.0, ge=1.0)
-    worker_queues: Annotated[tuple[str, ...], NoDecode] = ()
+    worker_queues: str = ""
     worker_visibility: float | None = None
     worker_beat: bool = True
     worker_events: bool = False
@@ -80,15 +80,10 @@ class WorkerSettings(BaseSettings):
     worker_sweep_age: float = Field(default=30.0, ge=0)
     """How old a push mark is before the sweeper takes its job for lost."""
 
-    @field_validator("worker_queues", mode="before")
-    @classmethod
-    def _split(cls, value: object) -> object:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
-
     @model_validator(mode="after")
     def _fits(self) -> Self:
         """What would only show when jobs run twice, or not at all, is an error at the start."""
-        if unknown := sorted(set(self.worker_queues) - set(jobs.QUEUES)):
+        if unknown := sorted(set(self.queues) - set(jobs.QUEUES)):
             raise ValueError(f"PABAL_WORKER_QUEUES: {', '.join(unknown)}: queues are {', '.join(jobs.QUEUES)}")
         if self.visibility_seconds < self.least_visibility:
             raise ValueError(
@@ -112,7 +107,7 @@ class WorkerSettings(BaseSettings):
     @property
     def queues(self) -> tuple[str, ...]:
         """What this worker works on."""
-        return self.worker_queues or jobs.QUEUES
+        return tuple(part.strip() for part in self.worker_queues.split(",") if part.strip()) or jobs.QUEUES
 
     @property
     def every(self) -> dict[str, float]:
