@@ -214,7 +214,7 @@ def run(settings: WorkerSettings, metrics_dir: Path) -> int:
     if settings.worker_beat:
         celery.steps["worker"].add(beat_step(partial(valkey.ValkeyLease, settings.valkey_url, "beat")))
     worker = celery.Worker(
-        hostname=f"pabal@{socket.gethostname()}",
+        hostname=f"pabal-{os.getpid()}@{socket.gethostname()}",  # two on one machine are two for Celery's monitoring
         pool_cls="prefork",
         quiet=True,
         without_gossip=True,
