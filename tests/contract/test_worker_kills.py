@@ -113,7 +113,7 @@ async def settled(world: World, worker: MortalWorker, message_ids: list[str], se
     while left:
         assert time.monotonic() < deadline, [worker.plan.get(message_id) for message_id in left]
         worker.revive()
-        left = {message_id for message_id in left if await world.stores.messages.push_claim(message_id) is not None}
+        left = {message_id for message_id in left if world.marked(message_id)}
         await asyncio.sleep(0.1)
 
 
@@ -182,7 +182,8 @@ async def test_poison_is_parked_and_blocks_nobody(mortal: MortalWorker, world: W
     running = await lonely(world)
     wait_for(lambda: world.emulator.get("/").json()["rules"] == 0, "the provider to be slow")
     assert mortal.stop() == 0
-    assert await world.stores.messages.push_claim(running) is None
+    assert not world.marked(running)
+    assert world.marked(waiting)
     assert [text for _, text in world.pushed()] == [good, running]
     with Redis.from_url(own_valkey) as client:
         jobs = [json.loads(item) for item in client.lrange("jobs:push", 0, -1)]

@@ -24,7 +24,7 @@ from tests.faults.push_checker import UNDER_WAY, Asked, Attempt, Fate, PushRun, 
 from tests.faults.push_world import FAULTS, PushWorld, push_world
 from tests.faults.schedule import schedule
 
-PUSHES = int(os.environ.get("PUSHES") or (20_000 if LONG else 240))
+PUSHES = int(os.environ.get("PUSHES") or (20_000 if LONG else 150))
 SEED = int(os.environ.get("SEED") or secrets.randbelow(1_000_000))
 ROUND = 2_000
 """Pushes between two looks at what the emulator has written down: it keeps 10,000, and 1,000 rules."""
@@ -44,7 +44,7 @@ def fates(chance: random.Random, count: int) -> list[tuple[Fate, float]]:
     for number in range(count):
         fate = chance.choice(odd) if number % 3 == 0 else Fate.TAKEN
         named = fate is Fate.QUOTA or (fate is Fate.UNAVAILABLE and chance.random() < 0.5)
-        found.append((fate, float(chance.randint(1, 4)) if named else 0.0))
+        found.append((fate, float(chance.randint(1, 3)) if named else 0.0))
     found[:HANGS] = [(Fate.HANGS, 0.0)] * HANGS
     chance.shuffle(found)
     return found

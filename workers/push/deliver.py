@@ -156,7 +156,8 @@ class PushDelivery:
         after = pause(tries, asked=retry.after, longest=self._limits.longest_pause)
         if retry.after is not None:  # also should Valkey, which has the hold, be emptied
             await self._stores.messages.push_hold(message_id, self._now() + timedelta(seconds=after))
-        await self._progress.hold(message_id, lease, seconds=after)
+        with suppress(Unavailable):  # the job itself comes back when it should
+            await self._progress.hold(message_id, lease, seconds=after)
         raise PushRetry(str(retry), after=after) from retry
 
     async def _park(self, message_id: str, reason: str, *, tries: int) -> None:
