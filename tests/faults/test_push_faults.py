@@ -32,9 +32,10 @@ ROUND = 2_000
 HANGS = 2 if LONG else 0
 """Of each part of a round: each of them keeps a thread of a worker for ten seconds."""
 
-PATIENCE = 120.0
+PATIENCE = 400.0
+"""Seconds until the last mark is gone, on a machine that has much else to do; usually some tens."""
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(PUSHES / 10 + 300)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(PUSHES / 5 + 900)]
 
 
 def fates(chance: random.Random, count: int) -> list[tuple[Fate, float]]:
