@@ -12,7 +12,7 @@ from api.changes import Changes
 from api.clock import now
 from api.members.schemas import Ids
 from api.pagination import MAX_CURSOR
-from api.values import Moment, Whole
+from api.values import Moment
 from chat.envelopes import Event
 
 
@@ -39,7 +39,7 @@ class Retention(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    days: Whole | None = Field(
+    days: int | None = Field(
         ge=1, le=36_500, examples=[30], description="for so long what is said is kept; null: as everywhere"
     )
 
