@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import os
 import struct
 import zlib
 from collections.abc import Callable, Iterator
@@ -77,6 +78,8 @@ class Manifest:
         path = backup / NAME
         with path.open("x", encoding="utf-8") as file:
             file.write(json.dumps(body, indent=2, ensure_ascii=False) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
         path.chmod(0o600)
 
     @classmethod

@@ -15,6 +15,7 @@ import pytest
 from pymongo import MongoClient
 
 from clients.python import PabalApi
+from stack.ports import free_port_base
 from stack.processes import REPOSITORY
 from stack.testing import RunningStack
 from tests.conftest import Stacks
@@ -107,6 +108,14 @@ def indexes(client: MongoClient[dict[str, Any]]) -> dict[str, Any]:
     return {
         name: db[name].index_information() for name in ("messages", "members", "refresh_tokens", "receipts", "chats")
     }
+
+
+def test_nothing_runs_on_what_was_put_back_half_way(tmp_path: Path) -> None:
+    (tmp_path / "restoring").touch()
+    argv = [sys.executable, "-m", "stack", "up", "--state", str(tmp_path), "--port-base", str(free_port_base())]
+    ended = subprocess.run(argv, cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 1
+    assert "half way" in ended.stderr
 
 
 def test_damage_is_told(tmp_path: Path) -> None:
