@@ -88,9 +88,15 @@ def _own_mongod(state: State) -> Iterator[str]:
     try:
         deadline = time.monotonic() + READY_SECONDS
         while True:
-            with contextlib.suppress(TimeoutError):
+            try:
                 replica_set.ensure([address], seconds=1.0)
                 break
+            except replica_set.SetIsLarger:
+                raise RestoreRefused(
+                    f"{state.root} has the data of three nodes: restore into another --state"
+                ) from None
+            except TimeoutError:
+                pass  # it is starting
             if process.poll() is not None or time.monotonic() > deadline:
                 raise RestoreRefused(f"mongod does not run on {state.directory('mongo')}: see {state.log('restore')}")
         yield replica_set.url([address])
