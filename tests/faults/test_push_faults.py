@@ -56,7 +56,7 @@ async def strike(world: PushWorld, seed: int, ended: asyncio.Event) -> int:
     chance, count = random.Random(seed), 0  # noqa: S311 -- reproducible on purpose
     for step in schedule(seed, list(FAULTS), seconds=3600).steps:
         try:
-            await asyncio.wait_for(ended.wait(), step.wait / 2)
+            await asyncio.wait_for(ended.wait(), step.wait / (2 if LONG else 4))
         except TimeoutError:
             await asyncio.to_thread(world.strike, step.fault, chance)
             count += 1
@@ -96,7 +96,7 @@ async def test_no_push_is_forgotten_sent_too_early_or_again(
     assert not findings, f"seed {SEED}: {summary(findings)}"
     assert len(run.asked) == PUSHES
     assert kills > 0
-    assert {attempt.status for attempt in run.attempts} >= {200, 400, 404, 429, 500, 503}
+    assert PUSHES < 1_000 or {attempt.status for attempt in run.attempts} == {200, 400, 404, 429, 500, 503}
 
 
 # -- the checker is itself tried ---------------------------------------------------------------------------------------
