@@ -3,6 +3,7 @@
 ARGS   ?=
 SECONDS ?= 60
 MINUTES ?= 10
+PUSHES  ?= 20000
 BIN    := .venv/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
@@ -54,8 +55,9 @@ bench-api: .venv/dev.stamp ## history, chat list, login and sends over REST at r
 bench-push: .venv/dev.stamp ## pushes per second of a worker process, and from stored to pushed: three minutes (ARGS=--quick: one and a half)
 	$(BIN)/python -m bench.push $(ARGS)
 
-faults: .venv/dev.stamp ## break everything in a seeded order while people write (FAULTS=link_cut,broker_killed MINUTES=10 SEED=7)
-	LONG=1 FAULTS="$(FAULTS)" MINUTES="$(MINUTES)" SEED="$(SEED)" $(BIN)/python -m pytest -q tests/faults/test_schedule.py $(ARGS)
+faults: .venv/dev.stamp ## break everything in a seeded order while people write, and while 20,000 are pushed (FAULTS=link_cut,broker_killed MINUTES=10 PUSHES=20000 SEED=7)
+	LONG=1 FAULTS="$(FAULTS)" MINUTES="$(MINUTES)" PUSHES="$(PUSHES)" SEED="$(SEED)" \
+	$(BIN)/python -m pytest -q tests/faults/test_schedule.py tests/faults/test_push_faults.py $(ARGS)
 
 fuzz: .venv/fuzz.stamp ## look for bytes that the codec or the broker can't take (SECONDS=60 for each, ARGS=-jobs=2)
 	$(BIN)/python tests/fuzz/run.py codec -max_len=4096 -max_total_time=$(SECONDS) $(ARGS)

@@ -5,16 +5,21 @@ Losing a job is allowed (sweepers find what was not done), holding up the one wh
 
 from __future__ import annotations
 
+import asyncio
 import queue
 import threading
+import time
 from contextlib import suppress
 from typing import Any
 
 import structlog
-from celery import Celery
+from celery import Celery, signals
 from kombu.exceptions import OperationalError
 from prometheus_client import REGISTRY, CollectorRegistry, Counter
 from redis.exceptions import RedisError
+
+from chat.errors import Unavailable
+from chat.jobs import MAINTENANCE_QUEUE
 
 TRANSPORT: dict[str, Any] = {
     "global_keyprefix": "jobs:",
@@ -45,10 +50,16 @@ def celery_app(name: str, url: str) -> Celery:
         task_serializer="json",
         accept_content=["json"],
         task_ignore_result=True,
-        task_default_queue="maintenance",
+        task_default_queue=MAINTENANCE_QUEUE,
         enable_utc=True,
     )
+    signals.before_task_publish.connect(_note_time, weak=False, dispatch_uid="adapters.jobs.sent_at")
     return app
+
+
+def _note_time(headers: dict[str, Any], **_: Any) -> None:
+    """Each job says when it was sent, so that one can see for how long the oldest has waited (`adapters.valkey.queues`)."""
+    headers["sent_at"] = time.time()
 
 
 class CeleryJobQueue:
@@ -78,6 +89,11 @@ class CeleryJobQueue:
         """Put a job in line; returns at once, whatever becomes of it."""
         self.put(name, *args, queue=queue)
 
+    async def submit(self, name: str, *args: str, queue: str) -> None:
+        """See `chat.ports.JobQueue.submit`: past the line."""
+        if not await asyncio.to_thread(self._send, name, args, queue):
+            raise Unavailable("the job queue does not answer")
+
     def put(self, name: str, *args: str, queue: str) -> bool:
         """The same for callers without an event loop; False if the line is full and the job is dropped."""
         try:
@@ -102,7 +118,7 @@ class CeleryJobQueue:
             self._send(*job)
         self._app.close()
 
-    def _send(self, name: str, args: tuple[str, ...], to: str) -> None:
+    def _send(self, name: str, args: tuple[str, ...], to: str) -> bool:
         try:
             # One retry at once: after a restart of Valkey the pooled connection is found dead only by using it.
             policy = {"max_retries": 1, "interval_start": 0, "interval_step": 0}
@@ -112,11 +128,12 @@ class CeleryJobQueue:
             if self._well:
                 _log.warning("jobs.unavailable", reason=type(error).__name__)
             self._well = False
-            return
+            return False
         self._jobs.labels("sent").inc()
         if not self._well:
             _log.info("jobs.available")
         self._well = True
+        return True
 
 
 _Full = queue.Full  # `queue` names a parameter above

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from chat.admin import AdminStore
+from chat.background import JobRunStore
 from chat.broadcasts import BroadcastStore
 from chat.history import OpeningStore
 from chat.idempotency import IdempotencyStore
@@ -27,6 +28,7 @@ from chat.ports import (
 from chat.push_preferences import PushPreferenceStore
 from chat.sign_ins import SignInStore
 from chat.statistics import StatisticsStore
+from chat.upkeep import UpkeepStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,5 +63,7 @@ class Stores:
     idempotency: IdempotencyStore
     service_accounts: ServiceAccountStore
     second_factors: SecondFactorStore
+    job_runs: JobRunStore
+    upkeep: UpkeepStore
     healthy: Callable[[], Awaitable[bool]]
     close: Callable[[], Awaitable[None]]

@@ -19,6 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 from adapters.authenticator import PolicyAuthenticator, ServiceSecrets
 from adapters.authority import Authority
 from adapters.broker_admin import BrokerAdmin, HttpProcesses
+from adapters.jobs import CeleryJobQueue
 from adapters.memory.ratelimit import MemoryRateLimiter
 from adapters.mongo import open_stores
 from adapters.mqtt_link import MqttLink, instance_name
@@ -63,7 +64,7 @@ from api.web_push.endpoints import router as web_push
 from chat.admin import Connections, Processes
 from chat.errors import Unavailable
 from chat.history import Recents
-from chat.ports import Invalidations, Link, RateLimiter
+from chat.ports import Invalidations, JobQueue, Link, RateLimiter
 
 PRINCIPAL = "svc-api"
 
@@ -149,12 +150,15 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         valkey = connect(settings.valkey_url)
         stack.push_async_callback(valkey.aclose)
         outside = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
+        jobs = CeleryJobQueue(settings.valkey_url, registry=CollectorRegistry())
+        stack.push_async_callback(asyncio.to_thread, jobs.close)
         link = _link(settings)
         await stack.enter_async_context(_running(link))
         parts = assemble(
             settings,
             stores=stores,
             link=link,
+            jobs=jobs,
             invalidations=ValkeyInvalidations(valkey),
             limiter=ValkeyRateLimiter(valkey),
             recents=ValkeyRecents(valkey, kind=HistoryItem),
@@ -196,6 +200,7 @@ def assemble(
     *,
     stores: Stores,
     link: Link,
+    jobs: JobQueue,
     invalidations: Invalidations,
     limiter: RateLimiter,
     recents: Recents,
@@ -240,6 +245,7 @@ def assemble(
         invalidations=invalidations,
         recents=recents,
         link=link,
+        jobs=jobs,
         health=health,
         connections=connections,
         processes=processes,

@@ -27,7 +27,7 @@ from chat.errors import Forbidden, RateLimited, Unauthenticated
 from chat.history import Recents
 from chat.models import Principal
 from chat.permissions import Scope, scopes_of
-from chat.ports import Invalidations, Link
+from chat.ports import Invalidations, JobQueue, Link
 
 TOKEN_PATH = "/v1/auth/token"  # noqa: S105 - a path
 REVOKE_PATH = "/v1/auth/revoke"
@@ -59,6 +59,7 @@ class Parts:
     invalidations: Invalidations
     recents: Recents
     link: Link
+    jobs: JobQueue
     health: Callable[[], Awaitable[dict[str, bool]]]
     connections: Connections
     processes: Processes

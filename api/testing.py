@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from adapters.authority import ensure_authority
 from adapters.memory.connections import MemoryConnections, MemoryProcesses
 from adapters.memory.invalidations import MemoryInvalidations
+from adapters.memory.jobs import MemoryJobQueue
 from adapters.memory.ratelimit import MemoryRateLimiter
 from adapters.memory.recents import MemoryRecents
 from adapters.sealing import ensure_seal
@@ -161,6 +162,7 @@ class Harness:
     invalidations: RecordingInvalidations
     connections: MemoryConnections
     processes: MemoryProcesses
+    jobs: MemoryJobQueue
 
     async def user(self, handle: str, *, display_name: str | None = None) -> User:
         """A new user, signed in."""
@@ -214,7 +216,7 @@ async def running_api(
         **settings,
     }
     link, invalidations = BridgeLink(stores.messages), RecordingInvalidations()
-    connections, processes = MemoryConnections(), MemoryProcesses()
+    connections, processes, jobs = MemoryConnections(), MemoryProcesses(), MemoryJobQueue()
 
     async def health() -> dict[str, bool]:
         return {"mongo": await stores.healthy(), "link": link.connected}
@@ -226,6 +228,7 @@ async def running_api(
                 settings,
                 stores=stores,
                 link=link,
+                jobs=jobs,
                 invalidations=invalidations,
                 limiter=limiter or MemoryRateLimiter(),
                 recents=recents or MemoryRecents(),
@@ -243,4 +246,4 @@ async def running_api(
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=transport, base_url="http://api") as client,
     ):
-        yield Harness(app, client, app.state.parts, stores, link, invalidations, connections, processes)
+        yield Harness(app, client, app.state.parts, stores, link, invalidations, connections, processes, jobs)

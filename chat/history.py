@@ -137,3 +137,7 @@ class Recents(Protocol):
     async def put(self, chat: str, events: Sequence[Event]) -> None:
         """Keep a copy. Who puts an older one over a newer one costs the next reader a query, and nothing else."""
         ...
+
+    async def forget(self, chats: Sequence[str]) -> None:
+        """Throw copies away: what they say has been erased without an event that tells of it."""
+        ...

@@ -169,7 +169,11 @@ class ChatKind(StrEnum):
 
 
 class Chat(msgspec.Struct):
-    """A chat. `last_*` are a cache of the newest event and may be behind it; the events themselves are the truth."""
+    """A chat. `last_*` are a cache of the newest event and may be behind it; the events themselves are the truth.
+
+    Attributes:
+        retention_days: for so long what is said in it is kept; None: as everywhere.
+    """
 
     id: str
     kind: ChatKind
@@ -179,6 +183,7 @@ class Chat(msgspec.Struct):
     last_seq: int = 0
     last_n: int = 0
     last_at: datetime | None = None
+    retention_days: int | None = None
 
 
 class Member(msgspec.Struct):
@@ -308,9 +313,11 @@ class LetterEvent(msgspec.Struct):
 
 
 class DeadLetter(msgspec.Struct):
-    """A message that could not be processed, kept with everything needed to send it again.
+    """A message or a background job that could not be processed, kept with everything needed to send it again.
 
     Attributes:
+        topic: where a message came in; of a push the chat's topic, of another job nothing.
+        payload: as it came in; of a job what is known of it as JSON.
         tries: before it was parked the last time.
         history: what was done with it, oldest first; the store writes it.
     """
@@ -324,6 +331,11 @@ class DeadLetter(msgspec.Struct):
     properties: dict[str, str] = {}
     content_type: str | None = None
     history: list[LetterEvent] = []
+    kind: str = "message"  # "message" | "push" | "job"
+    job: str | None = None
+    """The name of the job (`chat.jobs`) that a replay sends; None when it is no job, or one that can't be sent again."""
+    args: list[str] = []
+    """Its arguments: ids."""
 
 
 class Notice(msgspec.Struct):

@@ -239,6 +239,11 @@ def may_rename(member: Member | None) -> bool:
     return may_manage_members(member)
 
 
+def may_set_retention(member: Member | None) -> bool:
+    """Whether this member may say how long the chat keeps what is said in it."""
+    return may_manage_members(member)
+
+
 def may_set_role(actor: Member | None, target: Member) -> bool:
     """Whether `actor` may give `target` another role: the owner may, except to themselves (a chat keeps its owner)."""
     if actor is None or actor.left_at is not None or actor.role is not Role.OWNER:

@@ -388,7 +388,7 @@ MAX_LETTER_HISTORY = 100
 
 
 class DeadLetterStore(Protocol):
-    """Messages that could not be processed (P9)."""
+    """Messages and jobs that could not be processed (P9)."""
 
     async def add(self, letter: DeadLetter) -> None:
         """Park one, and note that in its history; the same id again replaces all but the history."""
@@ -412,6 +412,10 @@ class DeadLetterStore(Protocol):
 
     async def page(self, *, after: str = "", limit: int = 50) -> list[DeadLetter]:
         """Letters by id."""
+        ...
+
+    async def counts(self) -> dict[str, int]:
+        """How many there are of each kind (of very many, some); kinds without any are absent."""
         ...
 
 

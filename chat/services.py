@@ -71,6 +71,14 @@ class JobQueue(Protocol):
         """Send a job by name (`chat.jobs`) with ids as arguments."""
         ...
 
+    async def submit(self, name: str, *args: str, queue: str) -> None:
+        """The same for somebody who waits until it is in the queue.
+
+        Raises:
+            Unavailable: nobody knows whether it is.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Push:

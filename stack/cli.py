@@ -20,6 +20,7 @@ from rich.table import Table
 from stack import doctor as examination
 from stack import lock, logs, processes, replica_set, up
 from stack.admin.cli import app as admin_app
+from stack.backup.cli import app as backup_app
 from stack.broker_cli import app as broker_app
 from stack.command import JsonOption, StateOption, fail, load_settings, print_json, running
 from stack.dead_letters_cli import app as dead_letters_app
@@ -41,6 +42,7 @@ Run and look after a whole Pabal on this machine: mongod, Valkey, the MQTT broke
     pabal broker clients     who is connected
     pabal admin --help       users, chats, statistics, the audit log
     pabal dead-letters list  which messages could not be processed
+    pabal backup create DIR  copy everything, while it runs
     pabal keys rotate        a new key for access tokens, without logging anyone out
 
 Everything that it writes lies in one directory (./var, --state DIR): data, keys, passwords (credentials.json), what runs
@@ -58,6 +60,7 @@ app = typer.Typer(
 
 
 app.add_typer(admin_app, name="admin")
+app.add_typer(backup_app, name="backup")
 app.add_typer(broker_app, name="broker")
 app.add_typer(dead_letters_app, name="dead-letters")
 app.add_typer(keys_app, name="keys")

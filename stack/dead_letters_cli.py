@@ -1,4 +1,4 @@
-"""`pabal dead-letters …`: messages that could not be processed, of a running stack, through its API as its administrator."""
+"""`pabal dead-letters …`: messages and background jobs that could not be processed, of a running stack, through its API as its administrator."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PATH = "dead-letters"
 WIDE = 400
 
 app = typer.Typer(
-    help="Messages that could not be processed: look at them, send them again, throw them away.",
+    help="Messages and background jobs that could not be processed: look at them, send them again, throw them away.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -40,12 +40,20 @@ def list_(
     if as_json:
         print_json(rows)
         return
-    columns = [Column(name, no_wrap=True) for name in ("id", "chat", "parked")]
+    columns = [Column(name, no_wrap=True) for name in ("id", "kind", "chat", "parked")]
     table = Table(*columns, "tries", "bytes", "reason", "replayed", box=None, pad_edge=False)
     for row in rows:
         replays = sum(line["what"] == "replayed" for line in row["history"])
-        words = (row["id"], row["chat"] or "-", _time(row["at"]), str(row["tries"]), str(row["size"]), row["reason"])
-        table.add_row(*map(escape, words), str(replays) if row["replayable"] else "no message")
+        words = (
+            row["id"],
+            row["kind"],
+            row["chat"] or "-",
+            _time(row["at"]),
+            str(row["tries"]),
+            str(row["size"]),
+            row["reason"],
+        )
+        table.add_row(*map(escape, words), str(replays) if row["replayable"] else "can't be")
     console = _console()
     if rows:
         console.print(table)
@@ -85,16 +93,17 @@ def show(
 def replay(
     letter: LetterArgument, reason: WhyOption = "", state: StateOption = None, as_json: JsonOption = False
 ) -> None:
-    """Send one again as its sender, through the whole path.
+    """Send a message again as its sender, through the whole path; do a job again.
 
-    It keeps its message id, so it is stored once however often it is sent, and it is dropped once it is stored. Exit code 1 if it
-    was refused again: then it stays, and `show` says why.
+    A message keeps its id, so it is stored once however often it is sent, and the letter is dropped once it is stored. Exit code 1 if it
+    was refused again: then it stays, and `show` says why. A job that fails again becomes the same letter again.
     """
     done = Api(state).ask("POST", named(PATH, letter, "replay"), query={"reason": reason})
     if as_json:
         print_json(done)
         return
-    typer.echo(f"{letter}: stored as message {done['seq']} of {done['chat']}; the letter is gone")
+    what = f"{done['job']} is in its queue" if done["job"] else f"stored as message {done['seq']} of {done['chat']}"
+    typer.echo(f"{letter}: {what}; the letter is gone")
 
 
 @app.command()

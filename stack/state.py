@@ -11,6 +11,7 @@
 | `broker-admin` | the secret of the broker's admin interface, mode 0600 |
 | `credentials.json` | an administrator and two demo users, mode 0600 |
 | `stack.json` | what runs where, as long as it runs |
+| `restoring` | there when a backup was put back half way |
 | `lock` | held by the supervisor; its pid |
 """
 
@@ -123,6 +124,11 @@ class State:
     def stack_file(self) -> Path:
         """What runs where."""
         return self.root / "stack.json"
+
+    @property
+    def restoring(self) -> Path:
+        """There while a backup is put back, and after one that was not finished: nothing may run on what is here."""
+        return self.root / "restoring"
 
     @property
     def lock(self) -> Path:

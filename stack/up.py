@@ -42,6 +42,10 @@ def run(settings: StackSettings, console: Console) -> None:
     _check_nodes(settings, state)
     state.create()
     with lock.hold(state.lock):
+        if state.restoring.exists():
+            raise StackFailed(
+                f"a backup was put into {state.root} half way: `pabal backup restore … --replace-everything` once more"
+            )
         left = state.stack_file.exists()  # by a supervisor that was killed
         state.stack_file.unlink(missing_ok=True)
         check_ports(plan.binds, plan.ports(), patience=RELEASE_SECONDS if left else 0.0)

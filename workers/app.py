@@ -30,20 +30,22 @@ from adapters.settings_view import visible
 from adapters.stores import Stores
 from adapters.vapid import VapidKeys
 from chat.errors import Unavailable
-from chat.jobs import MAINTENANCE_QUEUE, PUSH_QUEUE
 from chat.ports import PushSender
 from workers import tasks
 from workers.audit import AuditCheck
-from workers.beat import BeatThread
+from workers.beat import BeatThread, beat_step
 from workers.broadcast import PRINCIPAL, Broadcaster
 from workers.erase import Eraser
+from workers.gauges import JobGauges
 from workers.process import PoolProcess, Services
 from workers.push import assembly
 from workers.push.sweep import PushSweep
-from workers.queues import QueueLengths
+from workers.retention import Retention
 from workers.settings import WorkerSettings
 from workers.statistics import RollUp
-from workers.status import Check, StatusThread
+from workers.status import Check, Look, StatusThread
+from workers.unread_audit import UnreadAudit
+from workers.upkeep import Compaction, Hygiene
 
 LINK_SECONDS = 10.0
 """How long a job waits for its link to the broker."""
@@ -83,15 +85,32 @@ async def open_services(settings: WorkerSettings) -> Services:
         await client.aclose()
         await stores.close()
 
+    budget = settings.worker_task_seconds / 2
     return Services(
-        pushes.delivery,
-        pushes.withdrawals,
-        sweep,
-        Eraser(stores.messages),
-        RollUp(stores.statistics, budget=settings.worker_task_seconds / 2),
-        AuditCheck(stores.audit, budget=settings.worker_task_seconds / 2),
-        _broadcaster(settings, stores),
-        close,
+        delivery=pushes.delivery,
+        withdrawals=pushes.withdrawals,
+        sweep=sweep,
+        eraser=Eraser(stores.messages),
+        retention=Retention(
+            stores.upkeep,
+            stores.job_runs,
+            valkey.ValkeyRecents(client),
+            days=settings.worker_retention_days,
+            budget=budget,
+        ),
+        hygiene=Hygiene(stores.upkeep, push_token_days=settings.worker_push_token_days),
+        compaction=Compaction(stores.upkeep, stores.job_runs, days=settings.worker_receipts_days, budget=budget),
+        roll_up=RollUp(stores.statistics, budget=budget),
+        audit_log=AuditCheck(stores.audit, budget=budget),
+        unread_audit=UnreadAudit(
+            stores, most=settings.worker_audit_memberships, repair=settings.worker_audit_repair, budget=budget
+        ),
+        broadcaster=_broadcaster(settings, stores),
+        starts=valkey.ValkeyJobStarts(client),
+        runs=stores.job_runs,
+        letters=stores.dead_letters,
+        messages=stores.messages,
+        close=close,
     )
 
 
@@ -151,31 +170,27 @@ def create(settings: WorkerSettings) -> Celery:
     """The Celery application with its jobs, queues and clock."""
     app = celery_app("pabal", settings.valkey_url)
     app.conf.update(
-        task_queues=[Queue(PUSH_QUEUE), Queue(MAINTENANCE_QUEUE)],
+        task_queues=[Queue(name) for name in settings.queues],
+        broker_transport="workers.transport:Transport",
+        worker_consumer="workers.consumer:JobConsumer",
         broker_transport_options=TRANSPORT | {"visibility_timeout": settings.visibility_seconds},
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         # A job is acknowledged when it is done, and handed out again when its process died: jobs bear being run twice.
         task_acks_late=True,
         task_reject_on_worker_lost=True,
+        task_acks_on_failure_or_timeout=False,  # one that is over its time too: `workers.job` counts how often
         worker_cancel_long_running_tasks_on_connection_loss=False,
         worker_prefetch_multiplier=1,
         worker_eta_task_limit=MAX_WAITING_RETRIES,
         task_time_limit=settings.worker_task_seconds,
         worker_concurrency=settings.worker_concurrency,
-        worker_enable_remote_control=False,
+        worker_enable_remote_control=settings.worker_events,
+        worker_send_task_events=settings.worker_events,
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
         beat_schedule_filename=str(settings.worker_state_dir / "beat-schedule"),
-        beat_schedule=tasks.schedule(
-            settings.worker_sweep_every,
-            settings.worker_erase_every,
-            settings.worker_statistics_every,
-            settings.worker_broadcast_every,
-            settings.worker_audit_log_every,
-        )
-        if settings.worker_beat
-        else {},
+        beat_schedule=tasks.schedule(settings.every) if settings.worker_beat else {},
     )
     process = PoolProcess(partial(open_services, settings))
     tasks.register(app, process, tries=settings.worker_push_tries, longest_wait=settings.worker_longest_wait)
@@ -200,23 +215,23 @@ def run(settings: WorkerSettings, metrics_dir: Path) -> int:
     if not _sender(settings).platforms:  # a wrong key file is an error now, not at the first push
         _log.warning("push.off", reason="neither PABAL_FCM_SERVICE_ACCOUNT_FILE nor PABAL_VAPID_DIR is set")
     if settings.worker_beat:
-        celery.steps["worker"].add(BeatThread)
+        celery.steps["worker"].add(beat_step(partial(valkey.ValkeyLease, settings.valkey_url, "beat")))
     worker = celery.Worker(
-        hostname=f"pabal@{socket.gethostname()}",
+        hostname=f"pabal-{os.getpid()}@{socket.gethostname()}",  # two on one machine are two for Celery's monitoring
         pool_cls="prefork",
         quiet=True,
         without_gossip=True,
         without_mingle=True,
-        without_heartbeat=True,
+        without_heartbeat=not settings.worker_events,
     )
-    queues = QueueLengths()
+    gauges = JobGauges(settings.every, lambda: any(step.leads for step in _clocks(worker)))
     status = StatusThread(
         settings.worker_http,
         metrics_dir,
-        partial(_outside, settings, queues),
+        partial(_outside, settings, gauges),
+        gauges,
         partial(_inside, worker),
         partial(visible, settings),
-        (queues,),
     )
     status.start()
     try:
@@ -226,13 +241,13 @@ def run(settings: WorkerSettings, metrics_dir: Path) -> int:
     return int(worker.exitcode or 0)
 
 
-def _outside(settings: WorkerSettings, queues: QueueLengths, stack: AsyncExitStack) -> dict[str, Check]:
+def _outside(settings: WorkerSettings, gauges: JobGauges, stack: AsyncExitStack) -> tuple[dict[str, Check], Look]:
     """What the worker needs of others, asked over connections of the status thread's own."""
     stores = mongo.stores_of(mongo.connect(settings.mongo_url, settings.mongo_database))
     stack.push_async_callback(stores.close)
     client = valkey.connect(settings.valkey_url)
     stack.push_async_callback(client.aclose)
-    return {"mongo": stores.healthy, "valkey": partial(queues.look, client)}
+    return {"mongo": stores.healthy, "valkey": partial(valkey.healthy, client)}, partial(gauges.look, client, stores)
 
 
 def _inside(worker: Any) -> dict[str, bool]:
@@ -240,8 +255,12 @@ def _inside(worker: Any) -> dict[str, bool]:
     consumer = getattr(worker, "consumer", None)
     # Celery has a task consumer from the moment that it listens until it loses its connection or ends.
     parts = {"jobs": getattr(consumer, "task_consumer", None) is not None}
-    clocks = [step.running for step in worker.steps if isinstance(step, BeatThread)]
+    clocks = [step.running for step in _clocks(worker)]
     return parts | ({"beat": all(clocks)} if clocks else {})
+
+
+def _clocks(worker: Any) -> list[BeatThread]:
+    return [step for step in worker.steps if isinstance(step, BeatThread)]
 
 
 def _configure_logging(settings: WorkerSettings, **_: Any) -> None:

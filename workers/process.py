@@ -9,13 +9,18 @@ from typing import Any, TypeVar
 
 import uvloop
 
+from chat.background import JobRunStore, JobStarts
+from chat.ports import DeadLetterStore, MessageStore
 from workers.audit import AuditCheck
 from workers.broadcast import Broadcaster
 from workers.erase import Eraser
 from workers.push.deliver import PushDelivery
 from workers.push.sweep import PushSweep
 from workers.push.withdraw import Withdrawals
+from workers.retention import Retention
 from workers.statistics import RollUp
+from workers.unread_audit import UnreadAudit
+from workers.upkeep import Compaction, Hygiene
 
 T = TypeVar("T")
 
@@ -28,9 +33,17 @@ class Services:
     withdrawals: Withdrawals
     sweep: PushSweep
     eraser: Eraser
+    retention: Retention
+    hygiene: Hygiene
+    compaction: Compaction
     roll_up: RollUp
     audit_log: AuditCheck
+    unread_audit: UnreadAudit
     broadcaster: Broadcaster | None
+    starts: JobStarts
+    runs: JobRunStore
+    letters: DeadLetterStore
+    messages: MessageStore
     close: Callable[[], Awaitable[None]]
 
 

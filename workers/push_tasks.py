@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import structlog
-from celery import Celery, Task
+from celery import Celery
 from kombu.exceptions import OperationalError
 
 from chat.errors import Unavailable
-from chat.jobs import PUSH_EVENT, PUSH_QUEUE, PUSH_TOGETHER, PUSH_WITHDRAW, SWEEP_PUSHES
+from chat.jobs import PUSH_EVENT, PUSH_QUEUE, PUSH_WITHDRAW
 from workers import metrics
-from workers.process import PoolProcess
+from workers.job import Job, NothingDone
 from workers.push.retry import pause
-from workers.push.work import Comeback
+from workers.push.work import Comeback, Ending
 
 _AFTER_HOLD = 0.25
 """Seconds by which a job comes later than what it waits for is over, so that it does not find it still held."""
@@ -21,60 +21,63 @@ _AFTER_HOLD = 0.25
 _log = structlog.get_logger("jobs")
 
 
-def register(app: Celery, process: PoolProcess, *, tries: int, longest_wait: float) -> None:
-    """Add the jobs to `app`; see `workers.tasks.register`."""
-    _register_push(app, process, tries=tries, longest_wait=longest_wait)
-    _register_others(app, process)
+def register(app: Celery, ours: type[Job]) -> None:
+    """Add the jobs to `app`.
+
+    Args:
+        ours: what every job of this worker is made of.
+    """
+
+    class PushJob(ours):  # type: ignore[misc, valid-type]  # made by the caller
+        abstract = True
+
+        def give_up(self, args: tuple[Any, ...], reason: str, *, tries: int) -> None:
+            """Of many events one may be poison: each gets a job of its own, so that its neighbours pass (P9)."""
+            if len(args) < 2:
+                super().give_up(args, reason, tries=tries)
+                return
+            _log.warning("push.parted", events=len(args), reason=reason)
+            for message_id in args:
+                _send(self, (message_id,))
+
+    @app.task(name=PUSH_EVENT, bind=True, base=PushJob, max_retries=None)
+    def push_event(self: Job, *message_ids: str) -> None:
+        _push(self, message_ids)
+
+    @app.task(name=PUSH_WITHDRAW, bind=True, base=ours)
+    def withdraw(self: Job, chat: str, user: str) -> None:
+        self.process.run(lambda services: services.withdrawals.withdraw(chat, user))
 
 
-def _register_push(app: Celery, process: PoolProcess, *, tries: int, longest_wait: float) -> None:
-    @app.task(name=PUSH_EVENT, bind=True, max_retries=None)
-    def push_event(self: Task[Any, Any], *message_ids: str) -> None:
-        number = self.request.retries + 1
-        try:
-            outcome = process.run(lambda services: services.delivery.push(message_ids, tries=number))
-        except Unavailable as error:
-            metrics.EVENTS.labels("unavailable").inc(len(message_ids))
-            _log.warning("push.unavailable", events=len(message_ids), reason=error.reason, tries=number)
-            if number < tries:
-                raise self.retry(exc=error, countdown=pause(number, longest=longest_wait)) from error
-            return
-        for ending, count in outcome.endings.items():
-            metrics.EVENTS.labels(ending.value).inc(count)
-        for comeback in outcome.comebacks:
-            _come_back(self, comeback, longest_wait)
+def _push(task: Job, message_ids: tuple[str, ...]) -> None:
+    number = task.request.retries + 1
+    try:
+        outcome = task.process.run(lambda services: services.delivery.push(message_ids, tries=number))
+    except Unavailable as error:
+        metrics.EVENTS.labels("unavailable").inc(len(message_ids))
+        _log.warning("push.unavailable", events=len(message_ids), reason=error.reason, tries=number)
+        if number < task.tries:
+            raise task.retry(exc=error, countdown=pause(number, longest=task.longest)) from error
+        return
+    for ending, count in outcome.endings.items():
+        metrics.EVENTS.labels(ending.value).inc(count)
+    for comeback in outcome.comebacks:
+        _come_back(task, comeback)
+    if set(outcome.endings) == {Ending.BUSY}:
+        raise NothingDone
 
 
-def _come_back(task: Task[Any, Any], comeback: Comeback, longest: float) -> None:
+def _come_back(task: Job, comeback: Comeback) -> None:
     """A job for later; what waits longer than a job may is left to the sweeper.
 
-    A pause that the provider asked for may pass `longest` by the tenth that `pause` adds to it.
+    A pause that the provider asked for may pass the longest one by the tenth that `pause` adds to it.
     """
-    if comeback.after > longest * 1.1:
-        return
-    options: dict[str, Any] = {"retries": comeback.tries, "countdown": comeback.after + _AFTER_HOLD, "retry": False}
+    if comeback.after <= task.longest * 1.1:
+        _send(task, comeback.message_ids, retries=comeback.tries, countdown=comeback.after + _AFTER_HOLD)
+
+
+def _send(task: Job, message_ids: tuple[str, ...], **options: Any) -> None:
     try:
-        task.apply_async(args=comeback.message_ids, queue=PUSH_QUEUE, **options)
+        task.apply_async(args=message_ids, queue=PUSH_QUEUE, retry=False, **options)
     except OperationalError:
-        _log.warning("push.job_lost", events=len(comeback.message_ids))  # the sweeper finds their marks
-
-
-def _register_others(app: Celery, process: PoolProcess) -> None:
-    @app.task(name=PUSH_WITHDRAW, bind=True)
-    def withdraw(_self: Task[Any, Any], chat: str, user: str) -> None:
-        try:
-            process.run(lambda services: services.withdrawals.withdraw(chat, user))
-        except Unavailable as error:
-            _log.warning("withdraw.unavailable", reason=error.reason)
-
-    @app.task(name=SWEEP_PUSHES, bind=True)
-    def sweep_pushes(self: Task[Any, Any]) -> None:
-        try:
-            lost = process.run(lambda services: services.sweep.lost())
-        except Unavailable as error:
-            _log.warning("sweep.unavailable", reason=error.reason)  # the next sweep is seconds away
-            return
-        for start in range(0, len(lost), PUSH_TOGETHER):
-            self.app.send_task(PUSH_EVENT, args=tuple(lost[start : start + PUSH_TOGETHER]), queue=PUSH_QUEUE)
-        if lost:
-            _log.warning("sweep.found", events=len(lost))
+        _log.warning("push.job_lost", events=len(message_ids))  # the sweeper finds their marks

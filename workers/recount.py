@@ -64,13 +64,13 @@ async def recount(stores: Stores, *, repair: bool, tell: Callable[[dict[str, Any
     async for page in _pages(stores):
         tally.memberships += len(page)
         tally.chats.update(member.chat for member in page)
-        for member, right in zip(page, await _right(stores, page), strict=True):
-            if member == right:
+        for member, correct in zip(page, await right(stores, page), strict=True):
+            if member == correct:
                 continue
-            tally.differences.append((member, right))
-            done = repair and await stores.chats.correct(member, right)
+            tally.differences.append((member, correct))
+            done = repair and await stores.chats.correct(member, correct)
             tally.repaired += done
-            tell(_told(member, right, repaired=done))
+            tell({**differences(member, correct), "repaired": done})
     return tally
 
 
@@ -81,7 +81,7 @@ async def _pages(stores: Stores) -> AsyncIterator[list[Member]]:
         after = (page[-1].chat, page[-1].user)
 
 
-async def _right(stores: Stores, page: Sequence[Member]) -> list[Member]:
+async def right(stores: Stores, page: Sequence[Member]) -> list[Member]:
     """The memberships as they should be. Rows first, heads after them: a head is never behind what a row has seen."""
     heads = await stores.messages.heads(sorted({member.chat for member in page}))
     hiding = await stores.users.hiding(sorted({member.user for member in page}))
@@ -118,13 +118,14 @@ async def _ns(stores: Stores, page: Sequence[Member], heads: dict[str, Head]) ->
     return ns
 
 
-def _told(member: Member, right: Member, *, repaired: bool) -> dict[str, Any]:
+def differences(member: Member, correct: Member) -> dict[str, Any]:
+    """What differs, for people: whose, and by field what is stored and what is right."""
     changed = {
-        name: [getattr(member, name), getattr(right, name)]
+        name: [getattr(member, name), getattr(correct, name)]
         for name in ("delivered_seq", "seen_seq", "seen_n", "hides_seen")
-        if getattr(member, name) != getattr(right, name)
+        if getattr(member, name) != getattr(correct, name)
     }
-    return {"chat": member.chat, "user": member.user, "stored_and_right": changed, "repaired": repaired}
+    return {"chat": member.chat, "user": member.user, "stored_and_right": changed}
 
 
 def _print(line: dict[str, Any]) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from chat import jobs
 
 
 class WorkerSettings(BaseSettings):
@@ -20,7 +22,10 @@ class WorkerSettings(BaseSettings):
         worker_longest_wait: how long a job may wait for its next try. What the provider wants to wait longer is left to the sweeper.
         worker_push_tries: after so many a push goes to dead letters; ten tries take about a quarter of an hour.
         worker_push_max_age: an event older than this is not pushed any more but goes to dead letters.
-        worker_beat: whether this worker starts the regular jobs; several that do so do no harm.
+        worker_queues: what this worker works on, with commas; empty: on everything.
+        worker_visibility: after so long a job that was taken and not acknowledged is handed out again; by default as long as it needs to be.
+        worker_beat: whether this worker may start the regular jobs; of those that may, one does.
+        worker_events: tell Celery's monitoring what happens to each job (`flower`), and obey its remote control.
     """
 
     model_config = SettingsConfigDict(env_prefix="PABAL_", extra="ignore")
@@ -48,7 +53,10 @@ class WorkerSettings(BaseSettings):
     worker_concurrency: int = Field(default=2, ge=1, le=64)
     worker_task_seconds: float = Field(default=60.0, ge=1.0)
     worker_longest_wait: float = Field(default=300.0, ge=1.0)
+    worker_queues: str = ""
+    worker_visibility: float | None = None
     worker_beat: bool = True
+    worker_events: bool = False
 
     worker_push_grace: float = Field(default=3.0, ge=0)
     """Seconds that somebody who looks connected has to acknowledge a message before they are pushed for it all the same."""
@@ -64,14 +72,62 @@ class WorkerSettings(BaseSettings):
     worker_statistics_every: float = Field(default=300.0, gt=0)
     worker_broadcast_every: float = Field(default=5.0, gt=0)
     worker_audit_log_every: float = Field(default=3600.0, gt=0)
+    worker_retention_every: float = Field(default=600.0, gt=0)
+    worker_retention_days: int = Field(default=0, ge=0, le=36_500)
+    """For so many days what is said in chats is kept; 0: for ever. A chat may keep it for less."""
+    worker_receipts_every: float = Field(default=3600.0, gt=0)
+    worker_receipts_days: int = Field(default=30, ge=1, le=36_500)
+    """Receipts that are older are folded, day by day."""
+    worker_tidy_every: float = Field(default=3600.0, gt=0)
+    worker_push_token_days: int = Field(default=270, ge=1, le=36_500)
+    """A push token that no app has brought for so long is forgotten: as long as FCM itself keeps one that is not used."""
+    worker_audit_every: float = Field(default=600.0, gt=0)
+    worker_audit_memberships: int = Field(default=2_000, ge=1)
+    """Memberships whose unread count is counted anew per run."""
+    worker_audit_repair: bool = False
     worker_sweep_age: float = Field(default=30.0, ge=0)
     """How old a push mark is before the sweeper takes its job for lost."""
 
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        """What would only show when jobs run twice, or not at all, is an error at the start."""
+        if unknown := sorted(set(self.queues) - set(jobs.QUEUES)):
+            raise ValueError(f"PABAL_WORKER_QUEUES: {', '.join(unknown)}: queues are {', '.join(jobs.QUEUES)}")
+        if self.visibility_seconds < self.least_visibility:
+            raise ValueError(
+                f"PABAL_WORKER_VISIBILITY is {self.visibility_seconds:g}, and a job may take {self.least_visibility:g} s "
+                "(PABAL_WORKER_LONGEST_WAIT and a tenth, two PABAL_WORKER_TASK_SECONDS): it would be handed out while it still runs"
+            )
+        return self
+
+    @property
+    def least_visibility(self) -> float:
+        """A job waits for its next try, then for its turn behind one other in its pool process, then runs."""
+        return 1.1 * self.worker_longest_wait + 2 * self.worker_task_seconds
+
     @property
     def visibility_seconds(self) -> float:
-        """When a job that was handed out and not acknowledged is handed out again.
+        """When a job that was handed out and not acknowledged is handed out again."""
+        if self.worker_visibility is not None:
+            return self.worker_visibility
+        return 1.1 * self.worker_longest_wait + 5 * self.worker_task_seconds
 
-        A job waits for its next try, then for its turn behind one other in its pool process, then runs. With less than that, and
-        some room, jobs that are well would run twice.
-        """
-        return self.worker_longest_wait + 5 * self.worker_task_seconds
+    @property
+    def queues(self) -> tuple[str, ...]:
+        """What this worker works on."""
+        return tuple(part.strip() for part in self.worker_queues.split(",") if part.strip()) or jobs.QUEUES
+
+    @property
+    def every(self) -> dict[str, float]:
+        """How often each regular job runs, in seconds."""
+        return {
+            jobs.SWEEP_PUSHES: self.worker_sweep_every,
+            jobs.ERASE_EXPIRED: self.worker_erase_every,
+            jobs.RETAIN: self.worker_retention_every,
+            jobs.COMPACT_RECEIPTS: self.worker_receipts_every,
+            jobs.TIDY_TOKENS: self.worker_tidy_every,
+            jobs.ROLL_UP: self.worker_statistics_every,
+            jobs.AUDIT_UNREAD: self.worker_audit_every,
+            jobs.BROADCAST: self.worker_broadcast_every,
+            jobs.VERIFY_AUDIT_LOG: self.worker_audit_log_every,
+        }

@@ -36,8 +36,8 @@ class RollUp:
         self._now = now
         self._monotonic = monotonic
 
-    async def run(self) -> tuple[int, bool]:
-        """Count for as long as there is something and time; how many rows that were, and whether all are counted.
+    async def run(self) -> int:
+        """Count for as long as there is something and time; how many rows that were.
 
         Raises:
             Unavailable: Mongo does not answer; what was counted stays counted.
@@ -50,4 +50,4 @@ class RollUp:
             metrics.ROLLED_UP.inc(rows)
             total += rows
             if step.done or self._monotonic() >= deadline:
-                return total, step.done
+                return total

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -17,6 +17,9 @@ from adapters.metrics_http import serve
 
 Check = Callable[[], Awaitable[bool]]
 """Whether a part answers now; never raises."""
+
+Look = Callable[[], Awaitable[None]]
+"""Refreshes what the collector shows; never raises."""
 
 _EVERY_SECONDS = 2.0
 _START_SECONDS = 10.0
@@ -31,27 +34,27 @@ class StatusThread:
     Args:
         bind: `host:port`.
         metrics_dir: PROMETHEUS_MULTIPROC_DIR.
-        checks: makes the checks of the outside, by name, on the thread's loop; what the stack holds is closed at the end.
+        outside: makes the checks of the outside, by name, and the look, on the thread's loop; what the stack holds is closed at the end.
+        collector: of metrics that are not counted in pool processes.
         inside: parts of this process, by name: cheap, called for each probe.
         settings: those in force, without secrets.
-        collectors: figures beside those of the pool processes.
     """
 
     def __init__(
         self,
         bind: str,
         metrics_dir: Path,
-        checks: Callable[[AsyncExitStack], dict[str, Check]],
+        outside: Callable[[AsyncExitStack], tuple[dict[str, Check], Look]],
+        collector: Collector,
         inside: Callable[[], dict[str, bool]],
         settings: Callable[[], dict[str, str]],
-        collectors: Sequence[Collector] = (),
     ) -> None:
         self._bind = bind
         self._metrics_dir = metrics_dir
-        self._checks = checks
+        self._connect = outside
+        self._collector = collector
         self._inside = inside
         self._settings = settings
-        self._collectors = collectors
         self._outside: dict[str, bool] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ended = asyncio.Event()
@@ -91,17 +94,16 @@ class StatusThread:
     async def _serve(self) -> None:
         registry = CollectorRegistry()
         MultiProcessCollector(registry, path=str(self._metrics_dir))  # type: ignore[no-untyped-call]
-        for collector in self._collectors:
-            registry.register(collector)
+        registry.register(self._collector)
         self._loop = asyncio.get_running_loop()
         async with AsyncExitStack() as stack:
-            checks = self._checks(stack)
+            checks, look = self._connect(stack)
             self._outside = dict.fromkeys(checks, False)
             server = await serve(self._bind, registry, self.health, settings=self._settings)
             stack.push_async_callback(server.close)
             self._listening.set()
             while not self._ended.is_set():
-                await self._look(checks)
+                await asyncio.gather(self._look(checks), look())
                 try:
                     await asyncio.wait_for(self._ended.wait(), _EVERY_SECONDS)
                 except TimeoutError:

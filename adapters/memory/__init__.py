@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from adapters.memory.admin import MemoryAdmin
 from adapters.memory.audit import MemoryAudit
+from adapters.memory.background import MemoryJobRuns
 from adapters.memory.blocks import MemoryBlocks
 from adapters.memory.broadcasts import MemoryBroadcasts
 from adapters.memory.chats import MemoryChats
@@ -28,6 +29,7 @@ from adapters.memory.second_factors import MemorySecondFactors
 from adapters.memory.service_accounts import MemoryServiceAccounts
 from adapters.memory.sign_ins import MemorySignIns
 from adapters.memory.statistics import MemoryStatistics
+from adapters.memory.upkeep import MemoryUpkeep
 from adapters.memory.users import MemoryDevices, MemoryUsers
 from adapters.stores import Stores
 
@@ -38,7 +40,7 @@ def memory_stores() -> Stores:
     """A bundle of empty stores that live as long as the process."""
     notices, invitations, users = MemoryNotices(), MemoryInvitations(), MemoryUsers()
     chats, messages, receipts = MemoryChats(notices), MemoryMessages(), MemoryReceipts()
-    devices, grants = MemoryDevices(users), MemoryGrants()
+    devices, grants, tokens, keys = MemoryDevices(users), MemoryGrants(), MemoryPushTokens(), MemoryIdempotency()
     sign_ins = MemorySignIns(grants, users)
     return Stores(
         messages=messages,
@@ -49,7 +51,7 @@ def memory_stores() -> Stores:
         devices=devices,
         grants=grants,
         sign_ins=sign_ins,
-        push_tokens=MemoryPushTokens(),
+        push_tokens=tokens,
         push_preferences=MemoryPushPreferences(),
         dead_letters=MemoryDeadLetters(),
         contacts=MemoryContacts(),
@@ -60,10 +62,12 @@ def memory_stores() -> Stores:
         admin=MemoryAdmin(users, devices, chats),
         statistics=MemoryStatistics(messages, chats, receipts),
         broadcasts=MemoryBroadcasts(),
-        idempotency=MemoryIdempotency(),
+        idempotency=keys,
         openings=MemoryOpenings(chats, messages, receipts, sign_ins),
         service_accounts=MemoryServiceAccounts(),
         second_factors=MemorySecondFactors(),
+        job_runs=MemoryJobRuns(),
+        upkeep=MemoryUpkeep(messages, chats, receipts, grants, tokens, keys),
         healthy=_healthy,
         close=_close,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from adapters.memory.records import copied
@@ -42,6 +43,10 @@ class MemoryDeadLetters:
     async def drop(self, letter_id: str) -> bool:
         """See `DeadLetterStore.drop`."""
         return self._letters.pop(letter_id, None) is not None
+
+    async def counts(self) -> dict[str, int]:
+        """See `DeadLetterStore.counts`."""
+        return dict(Counter(letter.kind for letter in self._letters.values()))
 
     async def page(self, *, after: str = "", limit: int = 50) -> list[DeadLetter]:
         """See `DeadLetterStore.page`."""

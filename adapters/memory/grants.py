@@ -11,10 +11,15 @@ from chat.models import SPENT_TOKENS_KEPT, Grant
 
 
 class MemoryGrants:
-    """Grants by `sid`."""
+    """Grants by `sid`.
+
+    Attributes:
+        all: every grant.
+    """
 
     def __init__(self) -> None:
         self._grants: dict[str, Grant] = {}
+        self.all = self._grants
 
     async def add(self, grant: Grant) -> None:
         """See `GrantStore.add`.

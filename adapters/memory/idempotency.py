@@ -11,7 +11,9 @@ _EVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(slots=True)
-class _Row:
+class Row:
+    """One key."""
+
     fingerprint: str
     seed: bytes
     lease: datetime
@@ -20,10 +22,15 @@ class _Row:
 
 
 class MemoryIdempotency:
-    """Rows by key."""
+    """Rows by key.
+
+    Attributes:
+        rows: every one.
+    """
 
     def __init__(self) -> None:
-        self._rows: dict[str, _Row] = {}
+        self._rows: dict[str, Row] = {}
+        self.rows = self._rows
 
     async def begin(
         self, key: str, *, fingerprint: str, seed: bytes, now: datetime, lease: datetime, expires_at: datetime
@@ -31,7 +38,7 @@ class MemoryIdempotency:
         """See `IdempotencyStore.begin`."""
         row = self._rows.get(key)
         if row is None or row.expires_at <= now:
-            self._rows[key] = _Row(fingerprint, seed, lease, expires_at)
+            self._rows[key] = Row(fingerprint, seed, lease, expires_at)
             return Attempt(fingerprint, seed, mine=True)
         free = row.answer is None and row.lease <= now and row.fingerprint == fingerprint
         if free:

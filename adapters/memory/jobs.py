@@ -26,3 +26,7 @@ class MemoryJobQueue:
     async def enqueue(self, name: str, *args: str, queue: str) -> None:
         """Remember a job."""
         self.jobs.append(Job(name, args, queue))
+
+    async def submit(self, name: str, *args: str, queue: str) -> None:
+        """The same."""
+        await self.enqueue(name, *args, queue=queue)

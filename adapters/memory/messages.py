@@ -183,6 +183,10 @@ class MemoryMessages(MemoryReads):
         self._push[message_id] = to_ms(at)
         return True
 
+    def forget_push(self, message_id: str) -> None:
+        """Its mark goes, if it has one."""
+        self._push.pop(message_id, None)
+
     async def erase_expired(self, *, now: datetime, limit: int) -> int:
         """See `MessageStore.erase_expired`."""
         moment = to_ms(now)

@@ -10,10 +10,15 @@ from chat.models import PushToken
 
 
 class MemoryPushTokens:
-    """Push tokens by token."""
+    """Push tokens by token.
+
+    Attributes:
+        all: every one.
+    """
 
     def __init__(self) -> None:
         self._tokens: dict[str, PushToken] = {}
+        self.all = self._tokens
 
     async def put(self, token: PushToken) -> None:
         """See `PushTokenStore.put`."""

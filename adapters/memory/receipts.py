@@ -9,10 +9,15 @@ from chat.models import Receipt
 
 
 class MemoryReceipts:
-    """The log, one row per (chat, kind, user, seq)."""
+    """The log, one row per (chat, kind, user, seq).
+
+    Attributes:
+        by_place: every row, by those.
+    """
 
     def __init__(self) -> None:
         self._rows: dict[tuple[str, str, str, int], Receipt] = {}
+        self.by_place = self._rows
 
     @property
     def rows(self) -> list[Receipt]:

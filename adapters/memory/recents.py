@@ -21,3 +21,8 @@ class MemoryRecents:
     async def put(self, chat: str, events: Sequence[Event]) -> None:
         """See `Recents.put`."""
         self._copies[chat] = [copied(event) for event in events]
+
+    async def forget(self, chats: Sequence[str]) -> None:
+        """See `Recents.forget`."""
+        for chat in chats:
+            self._copies.pop(chat, None)

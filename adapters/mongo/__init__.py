@@ -20,6 +20,7 @@ from adapters.mongo.dead_letters import MongoDeadLetters
 from adapters.mongo.grants import MongoGrants
 from adapters.mongo.idempotency import MongoIdempotency
 from adapters.mongo.invitations import MongoInvitations
+from adapters.mongo.job_runs import MongoJobRuns
 from adapters.mongo.memberships import MongoMemberships
 from adapters.mongo.messages import MongoMessages
 from adapters.mongo.migrations import migrate
@@ -32,6 +33,7 @@ from adapters.mongo.second_factors import MongoSecondFactors
 from adapters.mongo.service_accounts import MongoServiceAccounts
 from adapters.mongo.sign_ins import MongoSignIns
 from adapters.mongo.statistics import MongoStatistics
+from adapters.mongo.upkeep import MongoUpkeep
 from adapters.mongo.users import MongoDevices, MongoUsers
 from adapters.stores import Stores
 
@@ -83,6 +85,8 @@ def stores_of(db: Database) -> Stores:
         idempotency=MongoIdempotency(db),
         service_accounts=MongoServiceAccounts(db),
         second_factors=MongoSecondFactors(db),
+        job_runs=MongoJobRuns(db),
+        upkeep=MongoUpkeep(db),
         healthy=lambda: healthy(db),
         close=db.client.close,
     )

@@ -5,20 +5,19 @@
 | field | type | meaning |
 |---|---|---|
 | `_id` | string | chat id |
-| `kind` | string | `direct`, `group`, `channel` |
+| `kind`, `title` | string, string? | `direct`, `group`, `channel` |
 | `created_at`, `created_by` | date, string | when, and by whom |
-| `title` | string? | |
+| `retention_days`, `erased_seq` | int?, int? | for so long what is said is kept, absent: as everywhere; up to there it is erased (`adapters/mongo/upkeep.py`) |
 | `last_seq`, `last_n`, `last_at` | int, int, date? | cache of the newest event; may be behind it |
 
-No index but `_id`: chats are found by id, through memberships.
+Chats are found by id, through memberships. One index, partial, where `retention_days` exists: for the job that erases.
 
 `members`: one document per (chat, user) that ever was.
 
 | field | type | meaning |
 |---|---|---|
 | `_id` | string | `{chat_id}/{user_id}` (neither can hold a slash): many memberships are looked up by one `$in` |
-| `chat_id`, `user_id` | string | |
-| `role` | string | `owner`, `admin`, `member`, `reader` |
+| `chat_id`, `user_id`, `role` | string | roles: `owner`, `admin`, `member`, `reader` |
 | `joined_at`, `joined_seq` | date, int | since when; the chat's newest `seq` then |
 | `left_at` | date? | absent while the membership lasts |
 | `delivered_seq`, `seen_seq`, `seen_n` | int | watermarks: written with `$max` only (P6) |
@@ -349,6 +348,7 @@ def to_chat(document: Document) -> Chat:
         last_seq=int(document["last_seq"]),
         last_n=int(document["last_n"]),
         last_at=document.get("last_at"),
+        retention_days=document.get("retention_days"),
     )
 
 

@@ -1,4 +1,4 @@
-"""Collection `dead_letters`: one document per message that could not be processed.
+"""Collection `dead_letters`: one document per message or background job that could not be processed.
 
 | field | type | meaning |
 |---|---|---|
@@ -10,6 +10,8 @@
 | `at` | date | when it was parked |
 | `properties` | [[string, string]] | MQTT 5 user properties: pairs, because their names may hold `$` and dots |
 | `content_type` | string? | MQTT 5 content type |
+| `kind` | string? | `message`, `push`, `job`; absent: `message` |
+| `job`, `args` | string?, [string]? | the job that a replay sends |
 | `history` | [{`at`, `what`, `detail`, `by`}] | what was done with it, oldest first, bounded |
 
 No index but `_id`: letters are read page by page, by id.
@@ -26,6 +28,9 @@ from chat.models import DeadLetter, LetterEvent
 from chat.ports import MAX_LETTER_HISTORY
 
 COLLECTION = "dead_letters"
+
+MAX_COUNTED = 100_000
+"""Letters that are counted: with more of them the exact number is no news."""
 
 
 class MongoDeadLetters:
@@ -49,6 +54,9 @@ class MongoDeadLetters:
                     "at": letter.at,
                     "properties": [[name, value] for name, value in letter.properties.items()],
                     "content_type": letter.content_type,
+                    "kind": letter.kind,
+                    "job": letter.job,
+                    "args": letter.args,
                 },
                 **_noted(parked),
             },
@@ -82,6 +90,15 @@ class MongoDeadLetters:
         return result.deleted_count > 0
 
     @translate
+    async def counts(self) -> dict[str, int]:
+        """See `DeadLetterStore.counts`."""
+        kind = {"$ifNull": ["$kind", "message"]}
+        cursor = await self._letters.aggregate(
+            [{"$limit": MAX_COUNTED}, {"$project": {"kind": kind}}, {"$sortByCount": "$kind"}]
+        )
+        return {document["_id"]: int(document["count"]) for document in await cursor.to_list()}
+
+    @translate
     async def page(self, *, after: str = "", limit: int = 50) -> list[DeadLetter]:
         """See `DeadLetterStore.page`."""
         documents = await fetch(self._letters, {"_id": {"$gt": after}}, sort=[("_id", ASCENDING)], limit=limit)
@@ -104,4 +121,7 @@ def _letter(document: Document) -> DeadLetter:
         properties=dict(document["properties"]),
         content_type=document.get("content_type"),
         history=[LetterEvent(**line) for line in document.get("history", ())],
+        kind=document.get("kind", "message"),
+        job=document.get("job"),
+        args=document.get("args", []),
     )

@@ -317,7 +317,10 @@ class MongoMessages(MongoReads, MongoPushMarks):
             return 0
         result = await self._messages.update_many(
             {"_id": {"$in": ids}, **query},
-            [{"$set": {"deleted_at": "$expires_at"}}, {"$unset": ["body", "expires_at", "push", "pinned_at"]}],
+            [
+                {"$set": {"deleted_at": "$expires_at"}},
+                {"$unset": ["body", "expires_at", "push", "pinned_at"]},
+            ],
         )
         return result.modified_count
 

@@ -29,6 +29,7 @@ from adapters.mongo import (
     push_tokens,
     receipts,
     statistics,
+    upkeep,
     users,
 )
 from adapters.mongo.client import Database, translate
@@ -113,6 +114,10 @@ async def _sign_ins(db: Database) -> None:
     await db[users.USERS].create_indexes(users.IDENTITY_INDEXES)
 
 
+async def _retention(db: Database) -> None:
+    await db[chats.CHATS].create_indexes(upkeep.CHAT_INDEXES)
+
+
 MIGRATIONS = (
     Migration(1, "first indexes", _first_indexes),
     Migration(2, "pinned messages", _pins),
@@ -121,4 +126,5 @@ MIGRATIONS = (
     Migration(5, "reactions and answers", _answers),
     Migration(6, "idempotency keys", _idempotency),
     Migration(7, "sign-ins of a user, identities", _sign_ins),
+    Migration(8, "retention", _retention),
 )

@@ -54,6 +54,12 @@ class ValkeyRecents:
         """See `Recents.put`."""
         await self._ask("keep a copy", "SET", _key(chat), _encoder.encode(events), "PX", LIFETIME_MS)
 
+    async def forget(self, chats: Sequence[str]) -> None:
+        """See `Recents.forget`. Not hurried: nobody waits for it."""
+        if chats:
+            with unavailable("throw copies away"):
+                await self._client.delete(*map(_key, chats))
+
     async def _ask(self, doing: str, *command: object) -> bytes | None:
         if self._monotonic() < self._asks_from:
             raise Unavailable("Valkey has failed a moment ago")

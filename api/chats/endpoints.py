@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Response
 
 from api.answers import answer, returns
-from api.chats.schemas import Arrangement, ChatPage, ChatsQuery, ChatView, NewChat, NewTitle
+from api.chats.schemas import Arrangement, ChatPage, ChatsQuery, ChatView, NewChat, NewTitle, Retention
 from api.chats.service import ChatService
 from api.deps import Caller, PartsDep
 from api.errors import problems
@@ -23,6 +23,7 @@ async def chat_service(parts: PartsDep, people: PeopleDep) -> ChatService:
         chats=parts.stores.chats,
         memberships=parts.stores.memberships,
         messages=parts.stores.messages,
+        upkeep=parts.stores.upkeep,
         people=people,
         announcer=Announcer(parts.invalidations, parts.link, parts.stores.notices),
         max_members=parts.settings.api_max_members,
@@ -82,6 +83,18 @@ async def chat(chat: str, caller: Caller, service: Service) -> Response:
 async def rename(chat: str, wish: NewTitle, caller: Caller, service: Service) -> Response:
     """Who manages it does. Codes: `unknown_chat`, `no_title`, `not_a_manager`."""
     return answer(await service.rename(chat, wish.title, caller=caller))
+
+
+@router.put(
+    "/v1/chats/{chat}/retention",
+    summary="Say how long a group keeps what is said in it",
+    responses={**returns(ChatView, "The chat"), **problems(401, 403, 404, 422)},
+)
+async def retain(chat: str, wish: Retention, caller: Caller, service: Service) -> Response:
+    """Who manages it does. What is older is erased for good, for everybody, and does not come back when the days are raised. Where everything is
+    kept for a shorter time, that holds. Codes: `unknown_chat`, `not_a_manager`.
+    """
+    return answer(await service.retain(chat, wish.days, caller=caller))
 
 
 @router.patch(

@@ -34,6 +34,16 @@ class NewTitle(BaseModel):
     title: str | None = Field(min_length=1, max_length=128, examples=["주말 등산"], description="null takes it away")
 
 
+class Retention(BaseModel):
+    """`PUT /v1/chats/{chat}/retention`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    days: int | None = Field(
+        ge=1, le=36_500, examples=[30], description="for so long what is said is kept; null: as everywhere"
+    )
+
+
 MAX_MUTE = timedelta(days=36_500)
 """For good, as far as people go; every muting has an end."""
 
@@ -79,6 +89,7 @@ class ChatView(msgspec.Struct):
         last_message: the newest message, as on `chats/{chat}/messages`.
         muted_until: until then I get no pushes of it; null when I do.
         pinned, archived: as I have arranged it.
+        retention_days: for so long what is said is kept; null: as everywhere.
     """
 
     id: str
@@ -96,6 +107,7 @@ class ChatView(msgspec.Struct):
     muted_until: datetime | None
     pinned: bool
     archived: bool
+    retention_days: int | None
 
 
 class ChatPage(msgspec.Struct):
@@ -131,5 +143,6 @@ CHAT_EXAMPLE = {
     "muted_until": None,
     "pinned": True,
     "archived": False,
+    "retention_days": None,
 }
 CHATS_EXAMPLE = {"items": [CHAT_EXAMPLE], "next": None}

@@ -22,6 +22,7 @@ from chat.models import Chat, ChatKind, Head, Member, Principal, Role
 from chat.people import Place
 from chat.people_stores import MembershipStore
 from chat.ports import ChatStore, MessageStore
+from chat.upkeep import UpkeepStore
 from chat.watermarks import unread
 
 
@@ -32,6 +33,7 @@ class ChatService:
     chats: ChatStore
     memberships: MembershipStore
     messages: MessageStore
+    upkeep: UpkeepStore
     people: People
     announcer: Announcer
     max_members: int
@@ -103,6 +105,22 @@ class ChatService:
             renamed = notice(chat_id, System("renamed", caller.id, title=title))
             await self.chats.rename(chat_id, title, notice=renamed)
             await self.announcer.told(chat_id)
+        return await self.get(chat_id, caller=caller)
+
+    async def retain(self, chat_id: str, days: int | None, *, caller: Principal) -> ChatView:
+        """Say for how many days a group keeps what is said in it; what is older is erased for good within minutes.
+
+        Raises:
+            NotFound: `unknown_chat`.
+            Forbidden: `not_a_manager`; nobody manages a direct chat.
+        """
+        actor = await present_member(self.chats, chat_id, caller)
+        if not permissions.may_set_retention(actor):
+            raise Forbidden(
+                "only the owner and admins of a chat say how long it keeps what is said", code="not_a_manager"
+            )
+        if not await self.upkeep.set_retention(chat_id, days):
+            raise unknown_chat()
         return await self.get(chat_id, caller=caller)
 
     async def arrange(self, chat: str, wish: Arrangement, *, caller: Principal) -> ChatView:
@@ -215,4 +233,5 @@ def _view(member: Member, chat: Chat, head: Head, last: Event | None, pair: Sequ
         muted_until=member.muted_until if member.muted_until is not None and member.muted_until > now() else None,
         pinned=member.pinned_at is not None,
         archived=member.archived_at is not None,
+        retention_days=chat.retention_days,
     )

@@ -23,6 +23,7 @@ async def _service(parts: PartsDep) -> DeadLetterService:
         letters=parts.stores.dead_letters,
         messages=parts.stores.messages,
         link=parts.link,
+        jobs=parts.jobs,
         send_timeout=parts.settings.api_send_timeout,
     )
 
@@ -36,7 +37,7 @@ Service = Annotated[DeadLetterService, Depends(_service)]
     responses={**returns(LetterPage, "Letters by id, without their payloads"), **problems(401, 403)},
 )
 async def letters(query: Annotated[LetterQuery, Query()], _staff: AdministratorLooks, service: Service) -> Response:
-    """Messages that could not be processed. Codes: `admin_only`, `invalid_cursor`."""
+    """Messages, pushes and background jobs that could not be processed. Codes: `admin_only`, `invalid_cursor`."""
     return answer(await service.page(query))
 
 
@@ -53,10 +54,14 @@ async def letter(letter: str, staff: AdministratorLooks, service: Service) -> Re
 @router.post(
     _ONE + "/replay",
     summary="Send a dead letter again",
-    responses={**returns(Replayed, "It is stored, and the letter is gone"), **problems(401, 403, 404, 409)},
+    responses={
+        **returns(Replayed, "It is stored, or the job is in its queue, and the letter is gone"),
+        **problems(401, 403, 404, 409),
+    },
 )
 async def replay(letter: str, why: Annotated[WhyMaybe, Query()], staff: Administrator, service: Service) -> Response:
-    """As its sender, with the id that it had, under the rules of now. A push goes out within a minute, to those who have not got it.
+    """A message as its sender, with the id that it had, under the rules of now. A push goes out within a minute, to those who have not got it; a job
+    goes to its queue as it was.
 
     Codes: `admin_only`, `unknown_dead_letter`, `unknown_message` (what was to be pushed is gone), `not_replayable`, `dead_letter` (it failed again), and those of a send.
     """

@@ -30,8 +30,8 @@ class WhyMaybe(BaseModel):
 class LetterView(msgspec.Struct):
     """A dead letter without its payload.
 
-    `chat` and `sender` are those of its topic; null when it is no message (a push). `size` is in bytes. `replayable`: whether it can
-    be sent again as it is.
+    `kind`: `message`, `push` or `job`. `chat` and `sender` are those of its topic; null when it is no message. `job` and `args`: of a push or job,
+    what a replay sends. `size` is in bytes. `replayable`: whether it can be sent again as it is.
     """
 
     id: str
@@ -44,6 +44,9 @@ class LetterView(msgspec.Struct):
     size: int
     replayable: bool
     history: list[LetterEvent]
+    kind: str
+    job: str | None
+    args: list[str]
 
 
 class LetterDetail(LetterView):
@@ -63,12 +66,13 @@ class LetterPage(msgspec.Struct):
 
 
 class Replayed(msgspec.Struct):
-    """What a replay came to: the message that is stored now (or was already), and its place."""
+    """What a replay came to: the message that is stored now (or was already), and its place; or the job that was sent."""
 
     id: str
-    message: str
-    chat: str
-    seq: int
+    message: str | None = None
+    chat: str | None = None
+    seq: int | None = None
+    job: str | None = None
 
 
 _LETTER = {
@@ -84,6 +88,9 @@ _LETTER = {
     "history": [
         {"at": "2026-05-04T03:02:01.123000Z", "what": "parked", "detail": "pymongo.errors.BulkWriteError", "by": ""}
     ],
+    "kind": "message",
+    "job": None,
+    "args": [],
 }
 LETTERS_EXAMPLE = {"items": [_LETTER], "next": None}
 LETTER_EXAMPLE = {
@@ -98,4 +105,5 @@ REPLAYED_EXAMPLE = {
     "message": "018f4a1c-0000-7000-8000-000000000001",
     "chat": "g-1",
     "seq": 7,
+    "job": None,
 }

@@ -18,9 +18,10 @@ from api.pagination import pack, unpack
 from chat import topics
 from chat.envelopes import MAX_SEND_BYTES, Send, encode, read_send, wrap_plain
 from chat.errors import Conflict, NotFound, PabalError, Unavailable
+from chat.jobs import PUSH_EVENT, QUEUE_OF
 from chat.models import DeadLetter, LetterEvent
 from chat.plain import is_plain
-from chat.ports import INGEST, DeadLetterStore, Link, MessageStore
+from chat.ports import INGEST, DeadLetterStore, JobQueue, Link, MessageStore
 from chat.topics import Topic
 
 _log = structlog.get_logger("dead_letters")
@@ -37,6 +38,7 @@ class DeadLetterService:
     letters: DeadLetterStore
     messages: MessageStore
     link: Link
+    jobs: JobQueue
     send_timeout: float
 
     async def page(self, query: LetterQuery) -> LetterPage:
@@ -71,13 +73,15 @@ class DeadLetterService:
         )
 
     async def replay(self, letter_id: str, reason: str, *, staff: Staff) -> Replayed:
-        """Send it through the whole path again as its sender, and drop it once it is stored; of a push, mark its message anew.
+        """Send a message through the whole path again as its sender, and drop the letter once it is stored; of a push, mark its message anew;
+        send a job again.
 
-        It has the message id that it had: replayed twice, or after its sender has sent it again, it is stored once (P4).
+        A message has the id that it had: replayed twice, or after its sender has sent it again, it is stored once (P4). A job bears
+        being done twice; one that fails again is the same letter again.
 
         Raises:
             NotFound: `unknown_dead_letter`; of a push, `unknown_message`.
-            Conflict: `not_replayable`: it is neither a message nor a push.
+            Conflict: `not_replayable`: it is neither a message nor a push nor a job.
             PabalError: refused again; it stays where it is.
             Unavailable: nothing is known; replaying it again is safe.
         """
@@ -85,9 +89,11 @@ class DeadLetterService:
         pushed = pushed_message(letter)
         if pushed is not None:
             return await self._push_again(letter, pushed, reason, staff)
+        if letter.job in QUEUE_OF:
+            return await self._send_job(letter, letter.job, reason, staff=staff)
         topic = _send_topic(letter)
         if topic is None:
-            raise Conflict("this letter is no message of a chat: it can only be dropped", code="not_replayable")
+            raise Conflict("this letter is neither a message nor a job: it can only be dropped", code="not_replayable")
         send = _message(letter, topic)
         await staff.trail.record("dead_letter.replayed", target=letter.id, reason=reason)
         await self.letters.note(letter.id, LetterEvent(now(), "replayed", by=staff.id))
@@ -112,6 +118,21 @@ class DeadLetterService:
         await self.letters.drop(letter.id)
         _log.info("dead_letter.replayed", id=letter.id, chat=event.chat, seq=event.seq, by=staff.id)
         return Replayed(id=letter.id, message=event.id, chat=event.chat, seq=event.seq)
+
+    async def _send_job(self, letter: DeadLetter, job: str, reason: str, *, staff: Staff) -> Replayed:
+        """Pushes get their marks back first: these, and not the queue, are what makes them certain."""
+        await staff.trail.record("dead_letter.replayed", target=letter.id, reason=reason)
+        await self.letters.note(letter.id, LetterEvent(now(), "replayed", by=staff.id))
+        if job == PUSH_EVENT and not any(
+            [await self.messages.push_again(message_id, now()) for message_id in letter.args]
+        ):
+            raise Conflict("the messages of these pushes are not there any more", code="not_replayable")
+        await self.jobs.submit(job, *letter.args, queue=QUEUE_OF[job])
+        kept = await self.letters.get(letter.id)
+        if kept is not None and kept.at == letter.at:  # else it has failed again already, and this is its letter
+            await self.letters.drop(letter.id)
+        _log.info("dead_letter.replayed", id=letter.id, job=job, by=staff.id)
+        return Replayed(id=letter.id, job=job)
 
     async def drop(self, letter_id: str, reason: str, *, staff: Staff) -> None:
         """Throw it away for good.
@@ -153,8 +174,11 @@ def _facts(letter: DeadLetter) -> dict[str, Any]:
         "tries": letter.tries,
         "at": letter.at,
         "size": len(letter.payload),
-        "replayable": topic is not None or pushed_message(letter) is not None,
+        "replayable": topic is not None or pushed_message(letter) is not None or letter.job in QUEUE_OF,
         "history": letter.history,
+        "kind": letter.kind,
+        "job": letter.job,
+        "args": letter.args,
     }
 
 

@@ -79,3 +79,14 @@ async def test_which_of_many_there_are(stores: Stores) -> None:
         await stores.dead_letters.add(letter(name))
     assert await stores.dead_letters.among(["l2", "l3", "l2"]) == {"l2"}
     assert await stores.dead_letters.among([]) == set()
+
+
+async def test_jobs_are_letters_too_and_counted_by_kind(stores: Stores) -> None:
+    assert await stores.dead_letters.counts() == {}
+    job = {"kind": "job", "job": "pabal.push.event", "args": ["m1"], "topic": ""}
+    await stores.dead_letters.add(letter("job:1", **job))
+    await stores.dead_letters.add(letter("push:1", kind="push"))
+    await stores.dead_letters.add(letter("l1"))
+    await stores.dead_letters.add(letter("l2"))
+    assert await stores.dead_letters.get("job:1") == parked("job:1", **job)
+    assert await stores.dead_letters.counts() == {"message": 2, "push": 1, "job": 1}

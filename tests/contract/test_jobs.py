@@ -18,11 +18,9 @@ from redis import Redis
 
 from adapters.jobs import CeleryJobQueue
 from adapters.memory.jobs import Job, MemoryJobQueue
-from adapters.valkey import connect
 from chat.jobs import PUSH_EVENT, PUSH_QUEUE
 from stack import servers
 from stack.ports import Address
-from workers.queues import QueueLengths
 
 MESSAGE = "01890a5d-ac96-774b-bcce-b302099a8057"
 
@@ -136,32 +134,3 @@ async def test_the_twin_remembers_the_newest() -> None:
     for number in "123":
         await jobs.enqueue(PUSH_EVENT, number, queue=PUSH_QUEUE)
     assert list(jobs.jobs) == [Job(PUSH_EVENT, ("2",), PUSH_QUEUE), Job(PUSH_EVENT, ("3",), PUSH_QUEUE)]
-
-
-def waiting(lengths: QueueLengths) -> dict[str, float]:
-    (family,) = lengths.collect()
-    return {sample.labels["queue"]: sample.value for sample in family.samples}
-
-
-async def test_jobs_that_wait_are_counted_by_queue(queue: tuple[CeleryJobQueue, CollectorRegistry, Redis]) -> None:
-    jobs, registry, redis = queue
-    client = connect(f"redis://127.0.0.1:{redis.get_connection_kwargs()['port']}/0")
-    lengths = QueueLengths()
-    assert waiting(lengths) == {}
-    assert await lengths.look(client)
-    assert waiting(lengths) == {"push": 0, "maintenance": 0}
-    for _ in range(3):
-        await jobs.enqueue(PUSH_EVENT, MESSAGE, queue=PUSH_QUEUE)
-    await asyncio.to_thread(wait_for, lambda: outcomes(registry)["sent"] == 3)
-    assert await lengths.look(client)
-    assert waiting(lengths) == {"push": 3, "maintenance": 0}
-    await client.aclose()
-
-
-async def test_nothing_is_told_of_queues_while_nobody_knows(free_port: Callable[[], int]) -> None:
-    client = connect(f"redis://127.0.0.1:{free_port()}/0")
-    lengths = QueueLengths()
-    lengths._lengths = {"push": 3}
-    assert not await lengths.look(client)
-    assert waiting(lengths) == {}
-    await client.aclose()

@@ -84,9 +84,10 @@ async def world(mongo_url: str, mongo_database: str, own_valkey: str, emulator: 
     stores = await open_stores(mongo_url, mongo_database)
     client = valkey.connect(own_valkey)
     jobs = CeleryJobQueue(own_valkey, registry=CollectorRegistry())
-    made = World(stores, client, emulator, jobs)
-    await made.fill()
-    yield made
+    with MongoClient[dict[str, Any]](mongo_url) as mongo:
+        made = World(stores, mongo[mongo_database]["messages"], client, emulator, jobs)
+        await made.fill()
+        yield made
     await asyncio.to_thread(jobs.close)
     await client.aclose()
     await stores.close()
@@ -165,19 +166,6 @@ async def test_kill_9_in_the_middle_of_a_push(worker: Worker, world: World) -> N
     assert world.pushed() == [("token-user3", "중간에")]
     _, alive = psutil.wait_procs(orphans, timeout=30)
     assert alive == [], "pool processes outlive the worker"
-
-
-async def test_a_pool_process_that_is_killed_is_replaced(worker: Worker, world: World) -> None:
-    world.rule(token="token-user3", hang=True)
-    message_id = await world.message("하나")
-    wait_for(lambda: world.emulator.get("/").json()["rules"] == 0, "the provider to hang")
-    assert worker.process is not None
-    for child in psutil.Process(worker.process.pid).children():
-        child.kill()
-    other = await world.message("둘")
-    await world.cleared(other)
-    await world.cleared(message_id)
-    assert world.pushed() == [("token-user3", "둘")], "the newest stands for both"
 
 
 async def test_an_emptied_valkey_loses_no_push(worker: Worker, world: World, own_valkey: str) -> None:

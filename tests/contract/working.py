@@ -156,6 +156,10 @@ class World:
             await self.jobs.enqueue(PUSH_EVENT, message_id, queue=PUSH_QUEUE)
         return message_id
 
+    async def marked(self, message_id: str) -> bool:
+        """Whether its push has not ended."""
+        return await self.stores.messages.push_claim(message_id) is not None
+
     async def cleared(self, message_id: str) -> None:
         async with asyncio.timeout(60):
             while await self.stores.messages.push_claim(message_id) is not None:

@@ -176,6 +176,10 @@ class Workload:
             return  # unknown: a fault may have struck
         operation.ended = self._clock()
 
+    def token(self) -> str:
+        """An access token of the first member."""
+        return self._people[0].api.token()
+
     # -- how far it is ---------------------------------------------------------------------------------------------
 
     def _clock(self) -> float:
@@ -245,8 +249,7 @@ class Workload:
     def _read_rows(self) -> None:
         with MongoClient[dict[str, Any]](self.stack.info["mongo_url"], readConcernLevel="majority") as client:
             database = client["pabal"]
-            found = database["messages"].find({"chat_id": {"$in": self.chats}})
-            self.run.stored = [_row(document) for document in found]
+            self.run.stored = read_rows(self.stack.info["mongo_url"], self.chats)
             users = {person.user for person in self._people}
             self.run.letters = {
                 letter["_id"].partition(":")[2]
@@ -292,6 +295,12 @@ def listen(port: int, user: str, token: str, topic_filter: str) -> None:
                         raise PermissionError(f"SUBACK {packet.reasons[0]:#x}")
                     return
         raise OSError("the broker closed the connection")
+
+
+def read_rows(mongo_url: str, chats: list[str]) -> list[Row]:
+    """What is stored of some chats, past all of our own code."""
+    with MongoClient[dict[str, Any]](mongo_url, readConcernLevel="majority") as client:
+        return [_row(document) for document in client["pabal"]["messages"].find({"chat_id": {"$in": chats}})]
 
 
 def _row(document: dict[str, Any]) -> Row:

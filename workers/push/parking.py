@@ -48,6 +48,8 @@ class Parking:
             tries=tries,
             at=self._now(),
             properties={"job": "push"},
+            kind="push",
+            args=[event.id],
         )
         await self._letters.add(letter)
         _log.error("push.parked", message_id=event.id, chat=event.chat, reason=reason, tries=tries)

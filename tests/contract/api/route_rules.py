@@ -118,6 +118,7 @@ RULES: dict[tuple[str, str], Rule] = {
     ("delete", "/v1/push-tokens/{token}"): Rule(Who.SIGNED_IN),
     ("get", "/v1/chats/{chat}"): Rule(Who.READER),
     ("patch", "/v1/chats/{chat}"): Rule(Who.MANAGER, _fixed(title="바다")),
+    ("put", "/v1/chats/{chat}/retention"): Rule(Who.MANAGER, _fixed(days=30)),
     ("get", "/v1/chats/{chat}/pins"): Rule(Who.READER),
     ("get", "/v1/chats/{chat}/members"): Rule(Who.READER),
     ("post", "/v1/chats/{chat}/members"): Rule(Who.MANAGER, _fixed(members=["stranger"])),

@@ -403,3 +403,21 @@ async def test_a_chat_that_cannot_be_told_changes_all_the_same(api: Harness) -> 
         title = f"이름 {fault}"[:128]
         assert (await haneul.call("PATCH", f"/v1/chats/{chat}", json={"title": title})).json()["title"] == title
     assert await system(bada, chat) == []
+
+
+async def test_who_manages_a_group_says_how_long_it_keeps_what_is_said(api: Harness) -> None:
+    haneul, bada = await api.user("haneul"), await api.user("bada")
+    chat = (await haneul.post("/v1/chats", {"kind": "group", "title": "등산", "members": ["bada"]})).json()["id"]
+    direct = (await haneul.post("/v1/chats", {"kind": "direct", "members": ["bada"]})).json()["id"]
+    path = f"/v1/chats/{chat}/retention"
+    assert (await haneul.call("PUT", path, json={"days": 30})).json()["retention_days"] == 30
+    assert (await bada.get(f"/v1/chats/{chat}")).json()["retention_days"] == 30
+    assert problem(await bada.call("PUT", path, json={"days": 1})) == (403, "not_a_manager")
+    assert problem(await haneul.call("PUT", f"/v1/chats/{direct}/retention", json={"days": 1})) == (
+        403,
+        "not_a_manager",
+    )
+    for days in (0, -1, 36_501, "한 달", 1.5):
+        assert (await haneul.call("PUT", path, json={"days": days})).status_code == 422
+    assert (await haneul.call("PUT", path, json={})).status_code == 422
+    assert (await haneul.call("PUT", path, json={"days": None})).json()["retention_days"] is None

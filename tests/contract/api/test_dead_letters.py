@@ -11,10 +11,12 @@ from urllib.parse import quote
 import httpx
 import pytest
 
+from adapters.memory.jobs import Job
 from api.clock import now
 from api.testing import PASSWORD, Harness, User
 from chat.envelopes import Body, Event
 from chat.ids import message_id_from_ingest, new_message_id
+from chat.jobs import PUSH_EVENT, PUSH_QUEUE, ROLL_UP, STATISTICS_QUEUE
 from chat.models import DeadLetter
 from chat.models import User as Account
 from chat.ports import Published
@@ -104,7 +106,7 @@ async def test_a_replay_goes_the_whole_path_as_its_sender_and_takes_the_letter_a
     boss = await admin(api)
     letter, message = await park(api)
     answer = await boss.post(at(letter, "/replay"), None)
-    assert answer.json() == {"id": letter, "message": message, "chat": "g-1", "seq": 1}
+    assert answer.json() == {"id": letter, "message": message, "chat": "g-1", "seq": 1, "job": None}
     ((topic, _),) = api.link.sent
     assert topic == "chats/g-1/send/haneul"
     assert problem(await boss.post(at(letter, "/replay"), None)) == (404, "unknown_dead_letter")
@@ -169,6 +171,7 @@ async def test_a_push_goes_off_again_by_its_messages_mark(api: Harness) -> None:
         "message": event.id,
         "chat": "g-1",
         "seq": 1,
+        "job": None,
     }
     (marked,) = await api.stores.messages.push_claims([event.id])
     assert marked.since > marked.event.at
@@ -197,3 +200,39 @@ async def test_no_word_of_a_message_is_logged(api: Harness, capsys: pytest.Captu
         await boss.call("POST" if act else "DELETE", at(letter, act))
     said = capsys.readouterr()
     assert "안녕" not in said.out + said.err
+
+
+async def test_a_push_that_was_given_up_gets_its_mark_back_and_its_job(api: Harness) -> None:
+    boss = await admin(api)
+    message = new_message_id()
+    event = Event(type="message", id=message, chat="g-1", seq=1, n=1, sender="haneul", at=AT, body=Body(text="일어나"))
+    await api.stores.messages.insert([event])
+    letter, _ = await park(
+        api, id=f"push:{message}", topic="chats/g-1/messages", kind="push", job=PUSH_EVENT, args=[message]
+    )
+    (listed,) = (await boss.get(PATH)).json()["items"]
+    assert {name: listed[name] for name in ("kind", "job", "args", "replayable", "sender")} == {
+        "kind": "push",
+        "job": PUSH_EVENT,
+        "args": [message],
+        "replayable": True,
+        "sender": None,
+    }
+    answer = await boss.post(at(letter, "/replay"), None)
+    assert answer.json() == {"id": letter, "message": None, "chat": None, "seq": None, "job": PUSH_EVENT}
+    assert list(api.jobs.jobs) == [Job(PUSH_EVENT, (message,), PUSH_QUEUE)]
+    assert await api.stores.messages.push_claim(message) is not None
+    assert (await boss.get(PATH)).json()["items"] == []
+
+
+async def test_a_job_is_sent_again_and_what_is_no_job_can_only_be_dropped(api: Harness) -> None:
+    boss = await admin(api)
+    job, _ = await park(api, id=f"job:{ROLL_UP}", topic="", kind="job", job=ROLL_UP)
+    gone, _ = await park(api, id="push:gone", topic="chats/g-1/messages", kind="push", job=PUSH_EVENT, args=["gone"])
+    noise, _ = await park(api, id="job::ab", topic="", kind="job", payload=b"\xff\xfe")
+    assert (await boss.post(at(job, "/replay"), None)).json()["job"] == ROLL_UP
+    assert list(api.jobs.jobs) == [Job(ROLL_UP, (), STATISTICS_QUEUE)]
+    assert problem(await boss.post(at(gone, "/replay"), None)) == (409, "not_replayable")
+    assert problem(await boss.post(at(noise, "/replay"), None)) == (409, "not_replayable")
+    assert (await boss.call("DELETE", at(noise))).status_code == 204
+    assert [one["id"] for one in (await boss.get(PATH)).json()["items"]] == [gone]

@@ -54,6 +54,7 @@ PROMISED = {
     ("get", "/v1/sync"),
     ("put", "/v1/chats/{chat}/owner"),
     ("patch", "/v1/chats/{chat}/arrangement"),
+    ("put", "/v1/chats/{chat}/retention"),
     ("post", "/v1/chats/{chat}/invitations"),
     ("get", "/v1/chats/{chat}/invitations"),
     ("delete", "/v1/chats/{chat}/invitations/{link}"),
@@ -148,6 +149,7 @@ async def test_every_route_needs_a_token_unless_it_is_on_the_list(api: Harness) 
             "/v1/push-tokens/{token}": {"platform": "web"},
             "/v1/chats/{chat}/owner": {"user": "u"},
             "/v1/chats/{chat}/arrangement": {"pinned": True},
+            "/v1/chats/{chat}/retention": {"days": 30},
             "/v1/invitations/preview": {"token": "t"},
             "/v1/invitations/accept": {"token": "t"},
         }.get(path, {})
@@ -241,6 +243,7 @@ async def test_answers_are_as_described(api: Harness) -> None:
         ("ContactView", await haneul.call("PUT", "/v1/contacts/bada", json={"name": "바다님"})),
         ("ContactPage", await haneul.get("/v1/contacts")),
         ("ChatView", await haneul.call("PATCH", f"/v1/chats/{chat}/arrangement", json={"pinned": True})),
+        ("ChatView", await haneul.call("PUT", f"/v1/chats/{chat}/retention", json={"days": 30})),
         ("MemberPage", await haneul.call("PUT", f"/v1/chats/{chat}/owner", json={"user": "bada"})),
         *await the_way_in(api, bada, chat),
         ("BlockPage", await haneul.get("/v1/blocks")),

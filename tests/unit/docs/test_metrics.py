@@ -28,7 +28,7 @@ from broker.policy import OpenPolicy
 from stack.processes import REPOSITORY
 from tests.conftest import unavailable
 from workers import metrics as worker_metrics
-from workers.queues import QueueLengths
+from workers.gauges import JobGauges
 
 
 class Row(NamedTuple):
@@ -66,7 +66,9 @@ def worker() -> CollectorRegistry:
     for metric in vars(worker_metrics).values():
         if isinstance(metric, MetricWrapperBase):
             made.register(metric)
-    made.register(QueueLengths())
+    gauges = JobGauges({}, lambda: False)
+    gauges._seen.taken, gauges._seen.letters = 0, {}
+    made.register(gauges)
     Vitals(made)
     return made
 
