@@ -84,10 +84,9 @@ async def world(mongo_url: str, mongo_database: str, own_valkey: str, emulator: 
     stores = await open_stores(mongo_url, mongo_database)
     client = valkey.connect(own_valkey)
     jobs = CeleryJobQueue(own_valkey, registry=CollectorRegistry())
-    with MongoClient[dict[str, Any]](mongo_url) as mongo:
-        made = World(stores, mongo[mongo_database]["messages"], client, emulator, jobs)
-        await made.fill()
-        yield made
+    made = World(stores, client, emulator, jobs)
+    await made.fill()
+    yield made
     await asyncio.to_thread(jobs.close)
     await client.aclose()
     await stores.close()

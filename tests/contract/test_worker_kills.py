@@ -20,7 +20,7 @@ from redis import Redis
 from adapters.jobs import celery_app
 from chat.envelopes import Body, Event
 from chat.ids import new_message_id
-from chat.jobs import PUSH_EVENT, PUSH_QUEUE
+from chat.jobs import PUSH_EVENT, PUSH_QUEUE, PUSH_WITHDRAW
 from chat.models import Chat, ChatKind, DeadLetter, Member, Role
 from stack import servers
 from tests.contract.test_worker import TASK_SECONDS, Worker, World, emulator, own_valkey, wait_for, world
@@ -151,7 +151,7 @@ async def test_poison_is_parked_and_blocks_nobody(mortal: MortalWorker, world: W
     app = celery_app("test", own_valkey)
     app.send_task("pabal.of.tomorrow", args=["m1"], queue=PUSH_QUEUE)
     app.send_task(PUSH_EVENT, args=[{"no": "id"}], queue=PUSH_QUEUE)
-    app.send_task(PUSH_EVENT, args=["m1", "m2"], queue=PUSH_QUEUE)
+    app.send_task(PUSH_WITHDRAW, args=["m1"], queue=PUSH_QUEUE)
     deadly = await lonely(world, job=False)
     mortal.dies(deadly, "begun", "always")
     await world.jobs.submit(PUSH_EVENT, deadly, queue=PUSH_QUEUE)
@@ -162,7 +162,7 @@ async def test_poison_is_parked_and_blocks_nobody(mortal: MortalWorker, world: W
     letters = await letters_of(world, 4)
     assert {letter.id: letter.reason for letter in letters if not letter.id.startswith("job:pabal.of")} == {
         f"job:{PUSH_EVENT}:{deadly}": "it began 5 times and never ended",
-        f"job:{PUSH_EVENT}:m1:m2": "its arguments are not this job's",
+        f"job:{PUSH_WITHDRAW}:m1": "its arguments are not this job's",
         **{letter.id: "its arguments are no ids" for letter in letters if b'"no"' in letter.payload},
     }
     assert [letter.reason for letter in letters if letter.id.startswith("job:pabal.of")] == ["there is no such job"]

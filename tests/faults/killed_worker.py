@@ -23,7 +23,7 @@ POOL = ("begun", "leased", "sending", "sent", "noted", "cleared", "released")
 
 PUSH = "pabal.push.event"
 
-_current = ""
+_current: tuple[str, ...] = ()
 
 
 def reach(point: str, message_id: str) -> None:
@@ -43,9 +43,15 @@ def reach(point: str, message_id: str) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _first_argument(body: str | bytes) -> str:
+def reach_all(point: str, message_ids: tuple[str, ...]) -> None:
+    """The same for a job of several messages."""
+    for message_id in message_ids:
+        reach(point, message_id)
+
+
+def _arguments(body: str | bytes) -> tuple[str, ...]:
     args = json.loads(body)[0]
-    return args[0] if args and isinstance(args[0], str) else ""
+    return tuple(arg for arg in args if isinstance(arg, str))
 
 
 def install() -> None:
@@ -64,7 +70,7 @@ def _install_in_main() -> None:
 
     def delivered(self: Any, item: Any, queue: Any) -> None:
         if well_formed(item) and item["headers"].get("task") == PUSH:
-            reach("popped", _first_argument(base64.b64decode(item["body"])))
+            reach_all("popped", _arguments(base64.b64decode(item["body"])))
         deliver(self, item, queue)
 
     def handling(self: Any, *args: Any, **named: Any) -> Any:
@@ -72,14 +78,14 @@ def _install_in_main() -> None:
 
         def taken(message: Any) -> None:
             if message.headers.get("task") == PUSH:
-                reach("taken", _first_argument(message.body))
+                reach_all("taken", _arguments(message.body))
             handle(message)
 
         return taken
 
     def acknowledged(self: Any) -> None:
         if self.name == PUSH:
-            reach("ending", _first_argument(self.message.body))
+            reach_all("ending", _arguments(self.message.body))
         acknowledge(self)
 
     Transport._deliver = delivered  # type: ignore[method-assign]
@@ -97,22 +103,23 @@ def _install_in_pool() -> None:
 
     def begun(self: Any, key: str, args: Any, named: Any) -> None:
         global _current  # noqa: PLW0603 - a pool process does one job at a time
-        _current = args[0] if args else ""
-        reach("begun", _current)
+        _current = args
+        reach_all("begun", _current)
         do(self, key, args, named)
 
     def sending(self: Any, push: Any) -> None:
-        reach("sending", _current)
+        reach_all("sending", _current)
         send(self, push)
-        reach("sent", _current)
+        reach_all("sent", _current)
 
     def after(owner: type, method: str, point: str) -> None:
         real = getattr(owner, method)
 
         @functools.wraps(real)
-        async def reached(self: Any, message_id: str, *args: Any, **named: Any) -> Any:
-            answer = await real(self, message_id, *args, **named)
-            reach(point, message_id)
+        async def reached(self: Any, *args: Any, **named: Any) -> Any:
+            answer = await real(self, *args, **named)
+            if args:  # taking no mark off is no step
+                reach_all(point, _current)
             return answer
 
         setattr(owner, method, reached)
@@ -120,7 +127,7 @@ def _install_in_pool() -> None:
     Job._do = begun  # type: ignore[method-assign]
     FcmSender.send = sending  # type: ignore[method-assign]
     after(ValkeyPushProgress, "acquire", "leased")
-    after(ValkeyPushProgress, "add_sent", "noted")
+    after(ValkeyPushProgress, "note", "noted")
     after(MongoMessages, "push_done", "cleared")
     after(ValkeyPushProgress, "release", "released")
 
