@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from starlette.types import ASGIApp
 
 from adapters.logging import configure
+from adapters.tracing import TracesImpossible
 from api.app import create_app, open_parts
 from api.deps import Parts
 from api.internal.app import create_hooks
@@ -71,6 +72,9 @@ async def serve(settings: Settings) -> int:
                 await server.serve()
     except PabalError as error:
         _log.error("api.not_started", reason=error.reason)
+        return 1
+    except TracesImpossible as error:
+        _log.error("api.not_started", reason=str(error))
         return 1
     return 0 if server.started else 1
 

@@ -33,6 +33,7 @@ from bridge.screening import Screen
 from bridge.settings import Settings
 from bridge.syncing import Syncing
 from bridge.touches import Touches
+from bridge.tracing import Tracing
 from chat import topics
 from chat.envelopes import Connection, decode
 from chat.errors import BadInput, InvalidEnvelope
@@ -40,6 +41,7 @@ from chat.models import Slot
 from chat.permissions import Ages
 from chat.ports import Delivery, Invalidations, JobQueue, Link, Presence, RateLimiter
 from chat.topics import Kind, Topic
+from chat.tracing import Tracer
 
 FILTERS = (
     *(topics.shared(filter_) for filter_ in topics.INGEST_FILTERS),
@@ -66,6 +68,7 @@ class Bridge:
         invalidations: tell of changed memberships.
         jobs: take push jobs.
         limiter: rate limits that bridges share.
+        tracer: records spans; None: nothing is recorded.
 
     Raises:
         ListBroken: a list that the settings name can't be used.
@@ -82,6 +85,7 @@ class Bridge:
         jobs: JobQueue,
         limiter: RateLimiter,
         registry: CollectorRegistry,
+        tracer: Tracer | None = None,
     ) -> None:
         self._link = link
         self._stores = stores
@@ -117,6 +121,7 @@ class Bridge:
         )
         self.syncing = Syncing(chats=chats, messages=messages, order=order, link=link, rejects=rejects, metrics=metrics)
         self.filters = Filters(settings, limiter, metrics, stores.admin)
+        tracing = None if tracer is None else Tracing(tracer, database=settings.mongo_database)
         self.ingest = Ingest(
             screen=Screen(self.filters.chain, messages),
             forwards=Forwards(messages, self.members),
@@ -129,6 +134,7 @@ class Bridge:
                 metrics=metrics,
                 touched=self.touches.add,
                 ages=_ages(settings),
+                tracing=tracing,
             ),
             fan_out=FanOut(link, metrics),
             receipts=self.receipts,
@@ -137,6 +143,7 @@ class Bridge:
             dead_letters=DeadLetters(stores.dead_letters, metrics),
             metrics=metrics,
             limits=_limits(settings),
+            tracing=tracing,
         )
 
     def _taken_up(self, chat: str, slots: Mapping[int, Slot]) -> None:

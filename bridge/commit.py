@@ -25,6 +25,7 @@ from bridge.order import ChatHead, Order
 from bridge.pushes import Pushes
 from bridge.recounting import renumbered
 from bridge.repeats import Recent, Stored, stored
+from bridge.tracing import Tracing
 from chat.envelopes import Event
 from chat.errors import Conflict, PabalError, Unavailable
 from chat.ids import made_between
@@ -84,6 +85,7 @@ class Commit:
         touched: told the new head of each chat that was written to.
         ages: how long messages may be changed.
         now: the wall clock, UTC.
+        tracing: records the writes; None: nothing is recorded.
     """
 
     def __init__(
@@ -97,8 +99,10 @@ class Commit:
         touched: Callable[[str, Head, datetime], None],
         ages: Ages = _AGES,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        tracing: Tracing | None = None,
     ) -> None:
         self._messages = messages
+        self._insert = messages.insert if tracing is None else tracing.timed(messages.insert)
         self._order = order
         self._recent = recent
         self._pushes = pushes
@@ -166,7 +170,7 @@ class Commit:
                 return
             events = self._events(batch, pending, heads)
             marks = self._pushes.marks(events, batch.rosters)
-            answers = await self._messages.insert(events, push=marks)
+            answers = await self._insert(events, push=marks)
             if marks:
                 pairs = zip(events, answers, strict=True)
                 batch.marked += [event.id for event, answer in pairs if answer.stored and event.id in marks]

@@ -6,7 +6,7 @@ one look (it decides exactly, by presence, mute and watermark).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import structlog
 
@@ -17,6 +17,9 @@ from chat.envelopes import Event
 from chat.errors import Unavailable
 from chat.jobs import PUSH_EVENT, PUSH_QUEUE
 from chat.ports import JobQueue
+from chat.tracing import TraceContext
+
+_NO_TRACES: Mapping[str, TraceContext] = {}
 
 _log = structlog.get_logger("pushes")
 
@@ -48,12 +51,14 @@ class Pushes:
                 marked.append(event.id)
         return frozenset(marked)
 
-    async def send(self, message_ids: Iterable[str]) -> None:
-        """Send the jobs of stored messages. A queue that does not answer loses them; the sweeper finds their marks."""
+    async def send(self, message_ids: Iterable[str], *, traces: Mapping[str, TraceContext] = _NO_TRACES) -> None:
+        """Send the jobs of stored messages, and the spans that some belong to. A queue that does not answer loses them; the sweeper
+        finds their marks.
+        """
         count = 0
         try:
             for message_id in message_ids:
-                await self._jobs.enqueue(PUSH_EVENT, message_id, queue=PUSH_QUEUE)
+                await self._jobs.enqueue(PUSH_EVENT, message_id, queue=PUSH_QUEUE, trace=traces.get(message_id))
                 count += 1
         except Unavailable as error:
             _log.warning("push.job_lost", reason=error.reason)

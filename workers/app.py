@@ -27,6 +27,7 @@ from adapters.mqtt_link import MqttLink
 from adapters.push_fcm import FcmSender
 from adapters.settings_view import visible
 from adapters.stores import Stores
+from adapters.tracing import check as check_tracing
 from chat.errors import Unavailable
 from chat.jobs import MAINTENANCE_QUEUE, PUSH_QUEUE
 from workers import tasks
@@ -41,6 +42,7 @@ from workers.queues import QueueLengths
 from workers.settings import WorkerSettings
 from workers.statistics import RollUp
 from workers.status import Check, StatusThread
+from workers.traces import install as install_traces
 
 LINK_SECONDS = 10.0
 """How long a job waits for its link to the broker."""
@@ -181,6 +183,7 @@ def create(settings: WorkerSettings) -> Celery:
     signals.setup_logging.connect(partial(_configure_logging, settings), weak=False)
     signals.worker_process_init.connect(lambda **_: process.start(), weak=False)
     signals.worker_process_shutdown.connect(lambda **_: process.stop(), weak=False)
+    install_traces(settings)
     return app
 
 
@@ -195,6 +198,7 @@ def run(settings: WorkerSettings, metrics_dir: Path) -> int:
         OSError, ValueError: the key file or the address of `/metrics` is of no use.
     """
     _configure_logging(settings)
+    check_tracing(settings)
     _sender(settings)  # a wrong key file is an error now, not at the first push
     if settings.fcm_service_account_file is None:
         _log.warning("push.off", reason="PABAL_FCM_SERVICE_ACCOUNT_FILE is not set")

@@ -8,8 +8,10 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from adapters.tracing import TracingSettings
 
-class WorkerSettings(BaseSettings):
+
+class WorkerSettings(TracingSettings, BaseSettings):
     """What the worker is told. Times are seconds.
 
     Attributes:
