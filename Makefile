@@ -57,7 +57,7 @@ fuzz: .venv/fuzz.stamp ## look for bytes that the codec or the broker can't take
 
 lock: .venv/dev.stamp ## resolve pyproject.toml into requirements/ (ARGS=--upgrade for the newest versions)
 	$(COMPILE) --extra stack pyproject.toml -o requirements/stack.txt
-	$(COMPILE) --extra stack --extra amqtt --extra dev -c requirements/stack.txt pyproject.toml -o requirements/dev.txt
+	$(COMPILE) --extra stack --extra amqtt --extra tracing --extra dev -c requirements/stack.txt pyproject.toml -o requirements/dev.txt
 
 audit: .venv/dev.stamp ## known vulnerabilities in what is locked (asks a service on the network)
 	@$(BIN)/pip-audit --require-hashes --disable-pip -r requirements/dev.txt \

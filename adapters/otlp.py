@@ -212,11 +212,12 @@ class _Line(SpanProcessor):
             self._wake.set()
 
     def shutdown(self) -> None:
-        """Send what is left for at most two seconds."""
+        """Send what is left for at most two seconds; as much again for a batch under way to be given up."""
         self._closed = True
         self._wake.set()
         self._thread.join(CLOSE_SECONDS)
         self._exporter.shutdown()  # breaks off a pause between two tries
+        self._thread.join(CLOSE_SECONDS)
         self._dropped.inc(len(self._waiting))
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:

@@ -14,7 +14,7 @@ from prometheus_client import REGISTRY
 
 from adapters.tracing import of_process, open_tracer
 from chat.jobs import PUSH_EVENT
-from chat.tracing import TRACEPARENT, TRACESTATE, Kind, Span, Tracer, read
+from chat.tracing import Kind, Span, Tracer, read_from
 from workers.settings import WorkerSettings
 
 
@@ -40,7 +40,7 @@ class JobTraces:
         if self._tracer is None:
             return
         name, request = str(task.name), task.request
-        parent = read(request.get(TRACEPARENT), request.get(TRACESTATE))
+        parent = read_from(request.headers or {})
         called = "push" if name == PUSH_EVENT else name
         if parent is not None:
             self._span = self._tracer.start(called, Kind.CONSUMER, parent)
