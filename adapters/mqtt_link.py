@@ -18,7 +18,7 @@ from adapters.backoff import Backoff
 from adapters.mqtt_connection import ConnectionOptions, ConnectionRefused, MqttConnection
 from chat.errors import Unavailable
 from chat.ports import MARK, Delivery, Parcel, Published
-from chat.tracing import TraceContext
+from chat.tracing import TRACEPARENT, TraceContext
 from mqtt.codec import V5, publish_parts
 from mqtt.packets import Properties
 from mqtt.properties import encode_properties
@@ -194,7 +194,7 @@ def _marked(mark: int) -> bytes:
 def _traced(mark: int | None, trace: TraceContext) -> Properties:
     """A mark, if there is one, and the span that the message belongs to."""
     stamp = [] if mark is None else [(MARK, str(mark))]
-    return {"user_property": [*stamp, *trace.headers.items()]}
+    return {"user_property": [*stamp, (TRACEPARENT, trace.traceparent)]}
 
 
 def _nothing() -> None:

@@ -65,7 +65,7 @@ def check(settings: TracingSettings) -> None:
         TracesImpossible: the packages are missing.
     """
     if settings.otlp_endpoint and any(find_spec(name) is None for name in ("opentelemetry.sdk", _EXPORTER)):
-        raise TracesImpossible("PABAL_OTLP_ENDPOINT needs the packages of pabal[tracing]: pip install 'pabal[tracing]'")
+        raise TracesImpossible("PABAL_OTLP_ENDPOINT needs more packages: pip install -e '.[tracing]' in the checkout")
 
 
 def open_tracer(

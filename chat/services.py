@@ -161,7 +161,8 @@ class Link(Protocol):
         """Send messages with QoS 1, in this order: for many at once it costs half of what as many `publish` do.
 
         Args:
-            traces: the spans that some belong to, by their place in `parcels`: their receivers are told.
+            traces: the spans that some belong to, by their place in `parcels`: their receivers are told `traceparent`. Not `tracestate`: its
+                words are a client's, and members see no words of others that no filter has seen.
 
         Returns: once there is an answer to each, the answers in the same order; None where the connection was down, or went down before
             the answer (the message may have been taken).

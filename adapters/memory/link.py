@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from chat.errors import Unavailable
 from chat.ports import MARK, Delivery, Parcel, Published
-from chat.tracing import TraceContext
+from chat.tracing import TRACEPARENT, TraceContext
 from mqtt.filters import matches
 
 MAX_SENT = 100_000
@@ -170,7 +170,7 @@ class MemoryLink:
         """See `Link.publish_all`."""
         stamps: list[dict[str, str]] = [{} if mark is None else {MARK: str(mark)} for _, _, mark in parcels]
         for index, trace in (traces or {}).items():
-            stamps[index] |= trace.headers
+            stamps[index][TRACEPARENT] = trace.traceparent
         answers = [
             self.publish(topic, payload, properties=stamp)
             for (topic, payload, _), stamp in zip(parcels, stamps, strict=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import queue
+import re
 import secrets
 import threading
 import time
@@ -211,7 +212,7 @@ def test_one_trace_from_publish_to_fcm(traced: RunningStack, collector: tuple[Co
 
     # A subscriber can go on, and history has the trace's id.
     properties = dict(message.properties.UserProperty)  # type: ignore[union-attr]  # paho's has no types
-    assert properties == {"traceparent": f"00-{trace_id}-{own['fan_out']}-01", "tracestate": "phone=1,other=2"}
+    assert properties == {"traceparent": f"00-{trace_id}-{own['fan_out']}-01"}
     assert json.loads(message.payload)["trace_id"] == trace_id
 
     # Nobody's words and nothing secret, in no span of any process; and what nobody asked for is not recorded.
@@ -219,6 +220,12 @@ def test_one_trace_from_publish_to_fcm(traced: RunningStack, collector: tuple[Co
         for secret in (TEXT, "비밀", PUSH_TOKEN, ari.api.token()):
             assert secret.encode() not in body
     assert {one.span.trace_id.hex() for one in collector[0].spans} == {trace_id, rest_trace}
+
+    for process, url in traced.info["metrics"].items():
+        shown = httpx.get(url, timeout=PATIENCE).text
+        assert 'pabal_trace_spans_total{outcome="failed"} 0.0' in shown, process
+        assert 'pabal_trace_spans_total{outcome="dropped"} 0.0' in shown, process
+        assert re.search(r'pabal_trace_spans_total\{outcome="exported"\} [1-9]', shown), process
 
     # The log of the worker names the trace.
     log = (traced.state.root / "log" / "worker.log").read_text(encoding="utf-8")

@@ -44,7 +44,7 @@ def test_on_has_one_thread_until_it_is_closed() -> None:
 
 def test_without_the_packages_it_says_which(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tracing, "_EXPORTER", "opentelemetry.nowhere")
-    with pytest.raises(TracesImpossible, match=r"pabal\[tracing\]"):
+    with pytest.raises(TracesImpossible, match=r"\[tracing\]"):
         open_tracer(TracingSettings(otlp_endpoint="http://127.0.0.1:9"), "bridge")
     assert open_tracer(TracingSettings(), "bridge") is None
 

@@ -45,7 +45,7 @@ async def test_a_message_has_its_spans_and_its_event_goes_on_from_them(make_worl
     }
     assert all(span.error is None for span in spans.values())
     (sent,) = world.broker.on(topics.messages("c1"))
-    assert sent.properties == {"mark": "1"} | spans["fan_out"].context.headers
+    assert sent.properties == {"mark": "1", "traceparent": spans["fan_out"].context.traceparent}
     assert json.loads(sent.payload)["trace_id"] == PHONE.trace_id
     (stored,) = await world.history("c1")
     assert stored.trace_id == PHONE.trace_id
