@@ -179,6 +179,9 @@ class _OtlpSpan:
     def set(self, name: str, value: Value) -> None:
         self._span.set_attribute(name, value)
 
+    def describe(self, attributes: Attributes) -> None:
+        self._span.set_attributes(attributes)
+
     def fail(self, why: str) -> None:
         self._span.set_attribute("error.type", why)
         self._span.set_status(Status(StatusCode.ERROR))

@@ -66,8 +66,7 @@ class BatchTrace:
         for draft in drafts:
             found = self._spans.get(id(draft.arrival.delivery))
             if found is not None:
-                found.set("messaging.message.id", draft.send.id)
-                found.set("pabal.type", draft.send.type)
+                found.describe({"messaging.message.id": draft.send.id, "pabal.type": draft.send.type})
                 self._by_id.setdefault(draft.send.id, found)
         self.contexts = {message: span.context for message, span in self._by_id.items()}
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 MAX_OPEN = 10_000
 """Spans that wait for the bridge's answer: as many as it takes; the oldest are given up beyond it."""
 
+_TEMPLATE = topics.send("{chat}", "{user}")
 _TRAVELS = frozenset({TRACEPARENT, TRACESTATE})
 
 
@@ -69,13 +70,17 @@ class TracedIngest(Ingest):
         else:
             span = self._tracer.enter("publish", Kind.SERVER, offered)
         if span is not None:
-            span.set("messaging.system", "mqtt")
-            span.set("messaging.destination.template", topics.send("{chat}", "{user}"))
-            span.set("messaging.message.body.size", len(packet.payload))
-            span.set("network.protocol.version", "5.0" if connection.version == V5 else "3.1.1")
-            span.set("pabal.chat", chat)
-            span.set("pabal.qos", packet.qos)
-            span.set("pabal.dup", packet.dup)
+            span.describe(
+                {
+                    "messaging.system": "mqtt",
+                    "messaging.destination.template": _TEMPLATE,
+                    "messaging.message.body.size": len(packet.payload),
+                    "network.protocol.version": "5.0" if connection.version == V5 else "3.1.1",
+                    "pabal.chat": chat,
+                    "pabal.qos": packet.qos,
+                    "pabal.dup": packet.dup,
+                }
+            )
         return span
 
     def _keep(self, key: tuple[Connection, int], span: Span) -> None:

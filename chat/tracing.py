@@ -124,6 +124,10 @@ class Span(Protocol):
         """Say something about it."""
         ...
 
+    def describe(self, attributes: Attributes) -> None:
+        """Say several things about it; cheaper than one by one."""
+        ...
+
     def fail(self, why: str) -> None:
         """It went wrong. `why` is a code or the name of a type, never the text of an error: that may quote what people wrote."""
         ...

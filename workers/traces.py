@@ -49,9 +49,7 @@ class JobTraces:
         of_process(self._span)
         if self._span is None:
             return
-        self._span.set("messaging.system", "celery")
-        self._span.set("pabal.job", name)
-        self._span.set("pabal.tries", request.retries + 1)
+        self._span.describe({"messaging.system": "celery", "pabal.job": name, "pabal.tries": request.retries + 1})
         if name == PUSH_EVENT and args:
             self._span.set("messaging.message.id", str(args[0]))
 

@@ -40,6 +40,10 @@ class MemorySpan:
         """Say something about it."""
         self.attributes[name] = value
 
+    def describe(self, attributes: Attributes) -> None:
+        """Say several things about it."""
+        self.attributes.update(attributes)
+
     def fail(self, why: str) -> None:
         """It went wrong."""
         self.error = why

@@ -120,6 +120,7 @@ def test_spans_stand_below_each_other(make: Callable[[float], Subject]) -> None:
     part.fail("TimeoutError")
     part.end()
     elsewhere.set("n", 1)
+    elsewhere.describe({"of": "c1", "well": True})
     elsewhere.rename("taken in")
     elsewhere.end()
     whole.end()
@@ -131,7 +132,7 @@ def test_spans_stand_below_each_other(make: Callable[[float], Subject]) -> None:
     ]
     assert [(one.error, dict(one.attributes)) for one in (first, middle, last)] == [
         (None, {"pabal.chat": "g-1"}),
-        (None, {"n": 1}),
+        (None, {"n": 1, "of": "c1", "well": True}),
         ("TimeoutError", {"size": 3}),
     ]
     assert {one.context.trace_id for one in (first, middle, last)} == {PHONE.trace_id}

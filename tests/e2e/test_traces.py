@@ -103,8 +103,8 @@ def collector() -> Iterator[tuple[Collector, str]]:
 
 
 @pytest.fixture(scope="module")
-def traced(module_stacks: Stacks, collector: tuple[Collector, str]) -> RunningStack:
-    """A stack that records what is asked for, and nothing by itself."""
+def traced(collector: tuple[Collector, str], module_stacks: Stacks) -> RunningStack:
+    """A stack that records what is asked for, and nothing by itself; it ends before its collector."""
     env = {"PABAL_OTLP_ENDPOINT": collector[1], "PABAL_TRACE_RATIO": "0", "PABAL_LOG_FORMAT": "json"}
     return module_stacks(env=env)
 

@@ -91,7 +91,7 @@ async def test_a_neighbour_in_the_batch_is_left_alone(make_world: Callable[..., 
             await held.wait()
         return await insert(events, **arguments)
 
-    world.bridge.ingest._commit._insert = world.bridge.ingest._tracing.timed(slow)
+    world.messages.insert = slow
     sends = [asyncio.ensure_future(world.send("c1", "user1", trace=trace)) for trace in (PHONE, None, OTHER)]
     await until(lambda: seen)
     alone = asyncio.ensure_future(world.send("c2", "user2"))
