@@ -12,14 +12,15 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from prometheus_client import CollectorRegistry
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from structlog.typing import EventDict, WrappedLogger
 
 from chat.tracing import NO_ATTRIBUTES, Attributes, Kind, Span
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # settings import this module, and the worker's must not load prometheus_client (`workers.__main__`)
+    from prometheus_client import CollectorRegistry
+
     from adapters.otlp import OtlpTracer
 
 

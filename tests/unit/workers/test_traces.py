@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -101,6 +103,14 @@ def test_of_a_failure_nothing_is_told(tracer: MemoryTracer, app: Celery) -> None
     (span,) = tracer.ended
     assert span.error == "failed"
     assert "비밀" not in str(span)
+
+
+def test_settings_load_no_metrics() -> None:
+    """prometheus_client looks for its directory when it is imported, and the worker sets that once it has read its settings."""
+    script = "import sys, workers.settings; print('prometheus_client' in sys.modules)"
+    assert (
+        subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout == "False\n"
+    )
 
 
 def test_off_nothing_is_connected() -> None:
