@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import gzip
 import logging
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -144,13 +145,15 @@ def main() -> None:
     for part in (broker, bridge):
         found: dict[str, list[float]] = {mode: [] for mode in MODES}
         for number in range(rounds + 1):
-            for mode, ratio in MODES.items():
+            # There and back: what a mode leaves behind (memory, warm caches) is not always the next one's.
+            for mode, ratio in list(MODES.items())[:: 1 if number % 2 else -1]:
                 cost = part(ratio)
                 if number:  # the first warms caches up
                     found[mode].append(cost)
         for mode, costs in found.items():
-            more = min(costs) - min(found["off"])  # the least is what it takes when nobody else uses the machine
-            print(f"{part.__name__:7} {mode:10} {min(costs):7.2f} us per message, {more:+7.2f}", flush=True)
+            more = statistics.median(cost - off for cost, off in zip(costs, found["off"], strict=True))
+            cost = statistics.median(costs)
+            print(f"{part.__name__:7} {mode:10} {cost:7.2f} us per message, {more:+7.2f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ A class of its own, so that a broker without traces does nothing more per messag
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -15,9 +16,11 @@ from chat import topics
 from chat.topics import Kind as TopicKind
 from chat.tracing import TRACEPARENT, TRACESTATE, Kind, Span, TraceContext, Tracer, read
 from mqtt.codec import V5
+from mqtt.messages import Message
 from mqtt.outgoing import Outgoing
 from mqtt.packets import Properties, Publish
 from mqtt.reasons import Reason
+from mqtt.session import Session
 
 if TYPE_CHECKING:
     from broker.connection import Connection
@@ -63,6 +66,14 @@ class TracedIngest(Ingest):
         super().forward(connection, packet)
         if span is not None and not packet.qos:
             span.end()
+
+    def forward_will(self, session: Session, message: Message) -> None:
+        """As `Ingest.forward_will`. A will has no span: nobody published it now."""
+        pairs = message.properties.get("user_property")
+        if pairs is not None:
+            message.properties = message.properties.copy()
+            message.properties["user_property"] = _others(pairs)
+        super().forward_will(session, message)
 
     def _begin(self, connection: Connection, packet: Publish, chat: str, offered: TraceContext | None) -> Span | None:
         if offered is not None and connection.identity.service:
@@ -118,10 +129,14 @@ def _take_off(packet: Publish) -> TraceContext | None:
     found = [pair for pair in pairs if pair[0] in _TRAVELS]
     if not found:
         return None
-    packet.properties["user_property"] = [pair for pair in pairs if pair[0] not in _TRAVELS]
+    packet.properties["user_property"] = _others(pairs)
     parents = [value for name, value in found if name == TRACEPARENT]
     states = [value for name, value in found if name == TRACESTATE]
     return read(parents[0], ",".join(states)) if len(parents) == 1 else None
+
+
+def _others(pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    return [pair for pair in pairs if pair[0] not in _TRAVELS]
 
 
 def _put_on(packet: Publish, context: TraceContext) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from adapters.memory.tracing import MemoryTracer
 from broker import traced_ingest
-from mqtt.packets import Packet, PubAck, Publish
+from mqtt.packets import Packet, PubAck, Publish, Will
 from tests.unit.broker.conftest import CHAT, BuildHouse, House
 
 SEND = f"chats/{CHAT}/send/user1"
@@ -107,6 +107,19 @@ async def test_spans_that_nobody_answers_are_bounded(build: BuildHouse, monkeypa
     phone = await house.client("user1")
     await phone.send(message(1), message(2), message(3))
     assert [span.error for span in tracer.ended] == ["unanswered"]
+
+
+async def test_a_will_brings_no_context_of_its_client(build: BuildHouse) -> None:
+    house, tracer = await traced(build, 1.0)
+    bridge = await house.bridge()
+    pairs = [("traceparent", PARENT), ("a", "b"), ("tracestate", "v=1")]
+    will = Will(SEND, b"{}", qos=1, properties={"user_property": pairs})
+    phone = await house.client("user1", will=will)
+    phone.vanish()
+    ((packet_id, properties),) = told(await bridge.take())
+    assert [name for name, _ in properties] == ["a", "ingest"]
+    await bridge.send(PubAck(packet_id))
+    assert list(tracer.ended) == []
 
 
 async def test_watermarks_and_cursors_are_left_alone(build: BuildHouse) -> None:
