@@ -216,7 +216,7 @@ class _Line(SpanProcessor):
 
     def shutdown(self) -> None:
         """Send what is left for at most two seconds; as much again for a batch under way to be given up."""
-        self._closed = True
+        self._closed = True  # before the thread wakes
         self._wake.set()
         self._thread.join(CLOSE_SECONDS)
         self._exporter.shutdown()  # breaks off a pause between two tries
@@ -229,9 +229,11 @@ class _Line(SpanProcessor):
         return not self._waiting
 
     def _run(self) -> None:
-        while not self._closed:
+        closing = False
+        while not closing:
             self._wake.wait(EVERY)
             self._wake.clear()
+            closing = self._closed  # looked at before the line is, so that nothing that came in time is left in it
             while self._waiting:
                 self._send([self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))])
 
