@@ -67,7 +67,7 @@ lock: .venv/dev.stamp ## resolve pyproject.toml into requirements/ (ARGS=--upgra
 	$(COMPILE) --extra stack pyproject.toml -o requirements/stack.txt
 	$(COMPILE) -c requirements/stack.txt pyproject.toml -o requirements/image.txt
 	echo hatchling | $(COMPILE) -c requirements/stack.txt - -o requirements/build.txt
-	$(COMPILE) --extra stack --extra amqtt --extra dev -c requirements/stack.txt pyproject.toml -o requirements/dev.txt
+	$(COMPILE) --extra stack --extra amqtt --extra tracing --extra dev -c requirements/stack.txt pyproject.toml -o requirements/dev.txt
 
 audit: .venv/dev.stamp ## known vulnerabilities in what is locked (asks a service on the network)
 	@$(BIN)/pip-audit --require-hashes --disable-pip -r requirements/dev.txt \

@@ -20,6 +20,7 @@ from redis.exceptions import RedisError
 
 from chat.errors import Unavailable
 from chat.jobs import MAINTENANCE_QUEUE
+from chat.tracing import TraceContext
 
 TRANSPORT: dict[str, Any] = {
     "global_keyprefix": "jobs:",
@@ -76,7 +77,7 @@ class CeleryJobQueue:
 
     def __init__(self, url: str, *, registry: CollectorRegistry = REGISTRY, max_waiting: int = MAX_WAITING) -> None:
         self._app = celery_app("pabal-sender", url)
-        self._line: queue.Queue[tuple[str, tuple[str, ...], str] | None] = queue.Queue(max_waiting)
+        self._line: queue.Queue[tuple[str, tuple[str, ...], str, TraceContext | None] | None] = queue.Queue(max_waiting)
         self._jobs = Counter(
             "pabal_jobs", "Background jobs by what became of them here", ["outcome"], registry=registry
         )
@@ -85,19 +86,19 @@ class CeleryJobQueue:
         self._thread = threading.Thread(target=self._run, name="jobs", daemon=True)
         self._thread.start()
 
-    async def enqueue(self, name: str, *args: str, queue: str) -> None:
+    async def enqueue(self, name: str, *args: str, queue: str, trace: TraceContext | None = None) -> None:
         """Put a job in line; returns at once, whatever becomes of it."""
-        self.put(name, *args, queue=queue)
+        self.put(name, *args, queue=queue, trace=trace)
 
     async def submit(self, name: str, *args: str, queue: str) -> None:
         """See `chat.ports.JobQueue.submit`: past the line."""
         if not await asyncio.to_thread(self._send, name, args, queue):
             raise Unavailable("the job queue does not answer")
 
-    def put(self, name: str, *args: str, queue: str) -> bool:
+    def put(self, name: str, *args: str, queue: str, trace: TraceContext | None = None) -> bool:
         """The same for callers without an event loop; False if the line is full and the job is dropped."""
         try:
-            self._line.put_nowait((name, args, queue))
+            self._line.put_nowait((name, args, queue, trace))
         except _Full:
             self._jobs.labels("dropped").inc()
             return False
@@ -118,11 +119,14 @@ class CeleryJobQueue:
             self._send(*job)
         self._app.close()
 
-    def _send(self, name: str, args: tuple[str, ...], to: str) -> bool:
+    def _send(self, name: str, args: tuple[str, ...], to: str, trace: TraceContext | None = None) -> bool:
+        headers = None if trace is None else trace.headers
         try:
             # One retry at once: after a restart of Valkey the pooled connection is found dead only by using it.
             policy = {"max_retries": 1, "interval_start": 0, "interval_step": 0}
-            self._app.send_task(name, args=args, queue=to, ignore_result=True, retry=True, retry_policy=policy)
+            self._app.send_task(
+                name, args=args, queue=to, headers=headers, ignore_result=True, retry=True, retry_policy=policy
+            )
         except (OperationalError, RedisError, OSError) as error:
             self._jobs.labels("failed").inc()
             if self._well:

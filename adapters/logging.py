@@ -15,6 +15,8 @@ from typing import Any, Literal
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from adapters.tracing import name_trace
+
 MASKED = "***"
 HIDDEN = frozenset({"password", "token", "secret", "authorization", "payload", "body", "text"})
 """Names whose values never reach a log; `access_token` and `X-Authorization` count by their last word."""
@@ -70,6 +72,7 @@ def configure(level: str, fmt: Literal["console", "json"], process: str) -> None
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         name_process,
+        name_trace,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
     ]

@@ -18,6 +18,7 @@ from adapters.backoff import Backoff
 from adapters.mqtt_connection import ConnectionOptions, ConnectionRefused, MqttConnection
 from chat.errors import Unavailable
 from chat.ports import MARK, Delivery, Parcel, Published
+from chat.tracing import TRACEPARENT, TraceContext
 from mqtt.codec import V5, publish_parts
 from mqtt.packets import Properties
 from mqtt.properties import encode_properties
@@ -121,7 +122,9 @@ class MqttLink:
         parts = publish_parts(topic, payload, qos=qos, retain=retain, version=V5, properties=block)
         return _only(connection.publish([parts], qos=qos))
 
-    def publish_all(self, parcels: Sequence[Parcel]) -> Awaitable[Sequence[Published | None]]:
+    def publish_all(
+        self, parcels: Sequence[Parcel], *, traces: Mapping[int, TraceContext] | None = None
+    ) -> Awaitable[Sequence[Published | None]]:
         """See `chat.ports.Link.publish_all`."""
         connection = self._connection
         if connection is None:
@@ -132,6 +135,10 @@ class MqttLink:
             else publish_parts(topic, payload, 1, False, V5, block=_marked(mark))
             for topic, payload, mark in parcels
         ]
+        if traces:
+            for index, trace in traces.items():
+                topic, payload, mark = parcels[index]
+                parts[index] = publish_parts(topic, payload, 1, False, V5, _traced(mark, trace))
         return connection.publish(parts, qos=1)
 
     async def run(self, filters: Sequence[str], receive: Callable[[list[Delivery]], None]) -> None:
@@ -182,6 +189,12 @@ def _marked(mark: int) -> bytes:
     """The property block that is nothing but a mark."""
     value = b"%d" % mark
     return b"%c%b\0%c%b" % (len(_MARK) + 2 + len(value), _MARK, len(value), value)
+
+
+def _traced(mark: int | None, trace: TraceContext) -> Properties:
+    """A mark, if there is one, and the span that the message belongs to."""
+    stamp = [] if mark is None else [(MARK, str(mark))]
+    return {"user_property": [*stamp, (TRACEPARENT, trace.traceparent)]}
 
 
 def _nothing() -> None:

@@ -34,9 +34,11 @@ from google.auth.exceptions import GoogleAuthError
 from pyfcm import FCMNotification
 from pyfcm.errors import FCMError
 
+from adapters import tracing
 from adapters.push_http import LATER, TIMEOUT, one_try, proxies, retry_after, settled, topic_of
 from chat.ports import Push
 from chat.pushes import PushRejected, PushRetry, PushTokenDead
+from chat.tracing import Kind
 
 GOOGLE = "https://fcm.googleapis.com"
 
@@ -69,13 +71,21 @@ class FcmSender:
             fcm_token=push.token.token, data_payload=dict(push.data), **shown, **_platform_blocks(push)
         )
         try:
-            response = self._api.send_request(payload)
+            response = self._asked(payload)
         except _NoAccessToken as error:
             raise PushRetry(str(error), after=error.after) from error
         except (requests.RequestException, GoogleAuthError, FCMError) as error:
             raise PushRetry(f"FCM could not be asked: {type(error).__name__}") from error
         if response.status_code != HTTPStatus.OK:
             _raise_for(response)
+
+    def _asked(self, payload: bytes) -> requests.Response:
+        """FCM's answer, with a span of its own; of what was asked it tells nothing."""
+        with tracing.part("fcm send", Kind.CLIENT, {"http.request.method": "POST"}) as span:
+            response = self._api.send_request(payload)
+            if span is not None:
+                span.set("http.response.status_code", response.status_code)
+            return response
 
 
 class _NoAccessToken(Exception):

@@ -19,6 +19,7 @@ from starlette.types import ASGIApp
 
 from adapters import garbage
 from adapters.logging import configure
+from adapters.tracing import TracesImpossible
 from api.app import create_app, open_parts
 from api.deps import Parts
 from api.internal.app import create_hooks
@@ -73,6 +74,9 @@ async def serve(settings: Settings) -> int:
                 await server.serve()
     except PabalError as error:
         _log.error("api.not_started", reason=error.reason)
+        return 1
+    except TracesImpossible as error:
+        _log.error("api.not_started", reason=str(error))
         return 1
     return 0 if server.started else 1
 

@@ -27,6 +27,7 @@ from adapters.oidc import OidcProvider, ProviderConfig
 from adapters.sealing import Seal
 from adapters.stores import Stores
 from adapters.tokens import Jwks, TokenIssuer, TokenVerifier
+from adapters.tracing import open_tracer
 from adapters.valkey import Valkey, ValkeyInvalidations, ValkeyRateLimiter, ValkeyRecents, connect, healthy
 from adapters.vapid import VapidKeys
 from adapters.vitals import Vitals
@@ -104,14 +105,21 @@ def create_app(settings: Settings, *, opened: OpenParts | None = None) -> FastAP
     Args:
         settings: of this process.
         opened: opens the parts for as long as the application lives; the real ones when omitted (tests bring twins).
+
+    Raises:
+        TracesImpossible: traces are asked for and can't be recorded.
     """
     opens = opened or open_parts
+    registry = CollectorRegistry()
+    tracer = open_tracer(settings, "api", registry)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with opens(settings) as parts:
             app.state.parts = parts
             yield
+        if tracer is not None:
+            await asyncio.to_thread(tracer.close)
 
     app = FastAPI(
         title="Pabal",
@@ -122,7 +130,7 @@ def create_app(settings: Settings, *, opened: OpenParts | None = None) -> FastAP
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.registry = CollectorRegistry()
+    app.state.registry = registry
     app.state.vitals = Vitals(app.state.registry)
     for router in ROUTERS:
         app.include_router(router)
@@ -133,7 +141,7 @@ def create_app(settings: Settings, *, opened: OpenParts | None = None) -> FastAP
     cors(app, settings.api_cors_origins)
     # Added last, so it stands outermost.
     metrics = RequestMetrics(app.state.registry)
-    app.add_middleware(RequestContext, metrics=metrics, max_requests=settings.api_max_requests)
+    app.add_middleware(RequestContext, metrics=metrics, max_requests=settings.api_max_requests, tracer=tracer)
     return app
 
 

@@ -20,11 +20,12 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from adapters.tracing import within
 from api import errors, trace
 from api.limits import STANDING, Standing
+from chat.tracing import TRACEPARENT, Tracer
 
 REQUEST_ID = "X-Request-Id"
-TRACEPARENT = "traceparent"
 
 ALLOWED_HEADERS = ("Authorization", "Content-Type", "Idempotency-Key", "If-None-Match", REQUEST_ID, TRACEPARENT)
 EXPOSED_HEADERS = (
@@ -92,12 +93,16 @@ class RequestContext:
         app: what it stands round.
         metrics: where to count.
         max_requests: how many may be under way at once.
+        tracer: records requests; None: nothing is recorded.
     """
 
-    def __init__(self, app: ASGIApp, *, metrics: RequestMetrics, max_requests: int) -> None:
+    def __init__(
+        self, app: ASGIApp, *, metrics: RequestMetrics, max_requests: int, tracer: Tracer | None = None
+    ) -> None:
         self._app = app
         self._metrics = metrics
         self._max_requests = max_requests
+        self._tracer = tracer
         self._under_way = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -105,10 +110,11 @@ class RequestContext:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        exchange = _Exchange(scope, send)
+        exchange = _Exchange(scope, send, self._tracer)
+        ids = {"request_id": exchange.request_id, "trace_id": exchange.trace.trace_id}
         self._count(1)
         try:
-            with structlog.contextvars.bound_contextvars(request_id=exchange.request_id, trace_id=exchange.trace.id):
+            with structlog.contextvars.bound_contextvars(**ids), within(exchange.span):
                 await self._answer(scope, receive, exchange)
         finally:
             self._count(-1)
@@ -134,17 +140,21 @@ class RequestContext:
         self._metrics.under_way.set(self._under_way)
 
     def _measure(self, scope: Scope, exchange: _Exchange) -> None:
-        status = str(exchange.status or 499)  # nginx's: the client went away
-        self._metrics.answered(_method(scope), _route(scope), status, time.perf_counter() - exchange.began)
+        method, route, status = _method(scope), _route(scope), exchange.status or 499  # nginx's: the client went away
+        self._metrics.answered(method, route, str(status), time.perf_counter() - exchange.began)
+        if exchange.span is not None:
+            trace.ended(exchange.span, method, route, status)
 
 
 class _Exchange:
     """One answer on its way out."""
 
-    def __init__(self, scope: Scope, send: Send) -> None:
+    def __init__(self, scope: Scope, send: Send, tracer: Tracer | None) -> None:
         headers = Headers(scope=scope)
         self.request_id = _request_id(headers)
-        self.trace = trace.continued(headers.get(TRACEPARENT))
+        offered = trace.offered(headers)
+        self.span = trace.begun(tracer, _method(scope), offered)
+        self.trace = self.span.context if self.span is not None else trace.continued(offered)
         self._state: MutableMapping[str, Any] = scope.setdefault("state", {})
         self.began = time.perf_counter()
         self.status: int | None = None
@@ -161,7 +171,7 @@ class _Exchange:
         headers = list(said)
         names = {name for name, _ in headers}
         headers += [(name, value) for name, value in _UNLESS_SAID if name not in names]
-        headers += [(b"x-request-id", self.request_id.encode()), (b"traceparent", self.trace.header.encode())]
+        headers += [(b"x-request-id", self.request_id.encode()), (b"traceparent", self.trace.traceparent.encode())]
         standing: Standing | None = self._state.get(STANDING)
         if standing is not None:
             headers += [(b"ratelimit-policy", standing.policy.encode()), (b"ratelimit", standing.header.encode())]

@@ -8,6 +8,8 @@ from typing import Literal
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from adapters.tracing import TracingSettings
+
 
 def explain(error: ValidationError) -> str:
     """What is wrong, field by field, without the values: a password may be among them."""
@@ -15,7 +17,7 @@ def explain(error: ValidationError) -> str:
     return f"{error.title}: {'; '.join(wrong)}"
 
 
-class Settings(BaseSettings):
+class Settings(TracingSettings, BaseSettings):
     """What the api is told. Bytes, seconds and counts are plain numbers; rates are per second.
 
     The defaults of the limits are generous: they stop floods and guessing, not people who mistype.

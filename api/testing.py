@@ -32,6 +32,7 @@ from chat.history import Recents
 from chat.ids import is_service
 from chat.models import Receipt, Watermarks
 from chat.ports import Delivery, MessageStore, Parcel, Published, RateLimiter
+from chat.tracing import TraceContext
 
 PASSWORD = "파발은 밤에도 달린다"  # noqa: S105 - of throw-away users
 
@@ -87,8 +88,11 @@ class BridgeLink:
         await self._store(topic, payload)
         return Published(0)
 
-    async def publish_all(self, parcels: Sequence[Parcel]) -> list[Published | None]:
+    async def publish_all(
+        self, parcels: Sequence[Parcel], *, traces: Mapping[int, TraceContext] | None = None
+    ) -> list[Published | None]:
         """See `chat.ports.Link.publish_all`."""
+        del traces
         answers: list[Published | None] = []
         for topic, payload, _ in parcels:
             try:

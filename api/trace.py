@@ -1,37 +1,37 @@
-"""Trace context (W3C, level 1): the trace that a request belongs to, so that one search finds it in the logs of all who had to do with it."""
+"""The trace that a request belongs to, so that one search finds it in the logs of all who had to do with it, and its span, if that is recorded."""
 
 from __future__ import annotations
 
-import re
 import secrets
-from dataclasses import dataclass
+from collections.abc import Mapping
 
-_HEADER = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})(?:-.*)?")
-
-
-@dataclass(frozen=True, slots=True)
-class Trace:
-    """One request's part of a trace.
-
-    Attributes:
-        id: of the whole, 32 hexadecimal digits.
-        span: of this part, 16.
-        flags: of its caller, 2: whether it records.
-    """
-
-    id: str
-    span: str
-    flags: str
-
-    @property
-    def header(self) -> str:
-        """As `traceparent`."""
-        return f"00-{self.id}-{self.span}-{self.flags}"
+from chat.tracing import TRACEPARENT, TRACESTATE, Kind, Span, TraceContext, Tracer, read
 
 
-def continued(offered: str | None) -> Trace:
-    """Our part of the trace that a `traceparent` names; of a new one when it names none."""
-    found = _HEADER.fullmatch(offered) if offered is not None else None
-    if found is None or (offered is not None and offered.startswith("00") and len(offered) != 55):
-        return Trace(secrets.token_hex(16), secrets.token_hex(8), "00")
-    return Trace(found[1], secrets.token_hex(8), found[2])
+def offered(headers: Mapping[str, str]) -> TraceContext | None:
+    """What the caller says of it; None when that is not well-formed."""
+    return read(headers.get(TRACEPARENT), headers.get(TRACESTATE))
+
+
+def continued(of_caller: TraceContext | None) -> TraceContext:
+    """Our part of the caller's trace, or of a new one, where nothing is recorded."""
+    if of_caller is None:
+        return TraceContext(secrets.token_hex(16), secrets.token_hex(8), sampled=False)
+    return of_caller._replace(span_id=secrets.token_hex(8))
+
+
+def begun(tracer: Tracer | None, method: str, of_caller: TraceContext | None) -> Span | None:
+    """The span of a request, if it is to be recorded."""
+    if tracer is None:
+        return None
+    return tracer.enter(method, Kind.SERVER, of_caller, {"http.request.method": method})
+
+
+def ended(span: Span, method: str, route: str, status: int) -> None:
+    """The request is answered. Its route is told as a pattern, never its path or query: they may hold a secret."""
+    span.rename(f"{method} {route}")
+    span.set("http.route", route)
+    span.set("http.response.status_code", status)
+    if status >= 500:
+        span.fail(str(status))
+    span.end()

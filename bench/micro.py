@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from ssl import SSLObject
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import structlog
 import uvloop
@@ -159,9 +159,13 @@ async def _fan_out(turns: int, *, version: int = V311) -> Round:
     return Round(broker.core.stats.delivered, time.process_time() - start)
 
 
-async def _ingest(turns: int) -> Round:
-    """20 publishers to one bridge, which answers for them all: the broker's half of acknowledgement after store."""
-    broker = Broker(_Policy(), limits=DEFAULTS, ingest_filters=("chats/+/send/+",))
+async def ingest(turns: int, **arguments: Any) -> Round:
+    """20 publishers to one bridge, which answers for them all: the broker's half of acknowledgement after store.
+
+    Args:
+        arguments: more for the broker.
+    """
+    broker = Broker(_Policy(), limits=DEFAULTS, ingest_filters=("chats/+/send/+",), **arguments)
     (bridge,) = await _clients(broker, "svc-bridge", 1, V5)
     publishers = await _clients(broker, "p", CLIENTS, V311)
     bridge.subscribe("$share/bridge/chats/+/send/+")
@@ -186,7 +190,7 @@ SCENARIOS: dict[str, tuple[Callable[[int], Round], int]] = {
     "pairs-10000": (lambda turns: uvloop.run(_pairs(turns, others=10_000)), 300),
     "fan-out": (lambda turns: uvloop.run(_fan_out(turns)), 12),
     "fan-out-v5": (lambda turns: uvloop.run(_fan_out(turns, version=V5)), 12),
-    "ingest": (lambda turns: uvloop.run(_ingest(turns)), 100),
+    "ingest": (lambda turns: uvloop.run(ingest(turns)), 100),
 }
 """By name: what to run, and how many turns of it make a round of about half a second."""
 

@@ -21,6 +21,7 @@ from adapters.metrics_http import serve
 from adapters.mongo import Stores, open_stores
 from adapters.mqtt_link import MqttLink, instance_name
 from adapters.settings_view import visible
+from adapters.tracing import TracesImpossible, open_tracer
 from adapters.valkey import ValkeyInvalidations, ValkeyPresence, ValkeyPushProgress, ValkeyRateLimiter, connect
 from bridge.app import Bridge
 from bridge.filters.lists import ListBroken
@@ -43,7 +44,7 @@ def main() -> int:
     configure(settings.log_level, settings.log_format, "bridge")
     try:
         uvloop.run(_run(settings, secret))
-    except ListBroken as error:
+    except (ListBroken, TracesImpossible) as error:
         sys.stderr.write(f"bridge: {error}\n")
         return 2
     except (OSError, ExceptionGroup):
@@ -65,6 +66,9 @@ async def _run(settings: Settings, secret: str) -> None:
         stack.push_async_callback(stores.close)
         valkey = connect(settings.valkey_url)
         stack.push_async_callback(valkey.aclose)
+        tracer = open_tracer(settings, "bridge", registry)
+        if tracer is not None:
+            stack.push_async_callback(asyncio.to_thread, tracer.close)
         jobs = CeleryJobQueue(settings.valkey_url, registry=registry)
         stack.push_async_callback(asyncio.to_thread, jobs.close)
         instance = settings.bridge_instance or instance_name()
@@ -86,6 +90,7 @@ async def _run(settings: Settings, secret: str) -> None:
             limiter=ValkeyRateLimiter(valkey),
             progress=ValkeyPushProgress(valkey),
             registry=registry,
+            tracer=tracer,
         )
         link.on_up = bridge.link_up
         metrics = await serve(settings.bridge_http, registry, bridge.health, settings=partial(visible, settings))

@@ -33,6 +33,7 @@ from bridge.screening import Screen
 from bridge.settings import Settings
 from bridge.syncing import Syncing
 from bridge.touches import Touches
+from bridge.tracing import Tracing
 from bridge.withdrawals import SeenElsewhere
 from chat import topics
 from chat.envelopes import Connection, decode
@@ -42,6 +43,7 @@ from chat.permissions import Ages
 from chat.ports import Delivery, Invalidations, JobQueue, Link, Presence, RateLimiter
 from chat.pushes import PushProgress
 from chat.topics import Kind, Topic
+from chat.tracing import Tracer
 
 FILTERS = (
     *(topics.shared(filter_) for filter_ in topics.INGEST_FILTERS),
@@ -69,6 +71,7 @@ class Bridge:
         jobs: take push jobs.
         limiter: rate limits that bridges share.
         progress: of pushes: what is on screens.
+        tracer: records spans; None: nothing is recorded.
 
     Raises:
         ListBroken: a list that the settings name can't be used.
@@ -86,6 +89,7 @@ class Bridge:
         limiter: RateLimiter,
         progress: PushProgress,
         registry: CollectorRegistry,
+        tracer: Tracer | None = None,
     ) -> None:
         self._link = link
         self._stores = stores
@@ -123,6 +127,7 @@ class Bridge:
         )
         self.syncing = Syncing(chats=chats, messages=messages, order=order, link=link, rejects=rejects, metrics=metrics)
         self.filters = Filters(settings, limiter, metrics, stores.admin)
+        tracing = None if tracer is None else Tracing(tracer, database=settings.mongo_database)
         self.ingest = Ingest(
             screen=Screen(self.filters.chain, messages),
             forwards=Forwards(messages, self.members),
@@ -135,6 +140,7 @@ class Bridge:
                 metrics=metrics,
                 touched=self.touches.add,
                 ages=_ages(settings),
+                tracing=tracing,
             ),
             fan_out=FanOut(link, metrics),
             receipts=self.receipts,
@@ -143,6 +149,7 @@ class Bridge:
             dead_letters=DeadLetters(stores.dead_letters, metrics),
             metrics=metrics,
             limits=_limits(settings),
+            tracing=tracing,
         )
 
     def _taken_up(self, chat: str, slots: Mapping[int, Slot]) -> None:

@@ -12,19 +12,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from operator import attrgetter
 
 import msgspec
 
 from bridge import admission, rights
-from bridge.decode import Draft
+from bridge.decode import Draft, event_of
 from bridge.members import Roster
 from bridge.metrics import Metrics
 from bridge.order import ChatHead, Order
 from bridge.pushes import Pushes
 from bridge.recounting import renumbered
 from bridge.repeats import Recent, Stored, stored
+from bridge.tracing import Tracing
 from chat.envelopes import Event
 from chat.errors import Conflict, PabalError, Unavailable
 from chat.ids import made_between
@@ -84,6 +85,7 @@ class Commit:
         touched: told the new head of each chat that was written to.
         ages: how long messages may be changed.
         now: the wall clock, UTC.
+        tracing: records the writes; None: nothing is recorded.
     """
 
     def __init__(
@@ -97,8 +99,10 @@ class Commit:
         touched: Callable[[str, Head, datetime], None],
         ages: Ages = _AGES,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        tracing: Tracing | None = None,
     ) -> None:
         self._messages = messages
+        self._tracing = tracing
         self._order = order
         self._recent = recent
         self._pushes = pushes
@@ -166,7 +170,8 @@ class Commit:
                 return
             events = self._events(batch, pending, heads)
             marks = self._pushes.marks(events, batch.rosters)
-            answers = await self._messages.insert(events, push=marks)
+            insert = self._messages.insert if self._tracing is None else self._tracing.timed(self._messages.insert)
+            answers = await insert(events, push=marks)
             if marks:
                 pairs = zip(events, answers, strict=True)
                 batch.marked += [event.id for event, answer in pairs if answer.stored and event.id in marks]
@@ -192,7 +197,7 @@ class Commit:
             seq, n = seq + 1, n + (send.type == "message" and draft.only is None)
             nexts[chat] = (seq, n)
             at = heads[chat].stamp(now, edits=send.type in CHANGES)
-            events.append(_event(draft, seq, n, at, batch.rosters.get(chat)))
+            events.append(event_of(draft, seq, n, at, batch.rosters.get(chat)))
         return events
 
     def _take(
@@ -376,25 +381,3 @@ class _Batch:
             return None
         draft = self.drafts[index]
         return rights.Target(draft.arrival.chat, draft.arrival.sender, draft.send.type, only=draft.only)
-
-
-def _event(draft: Draft, seq: int, n: int, at: datetime, roster: Roster | None) -> Event:
-    send = draft.send
-    return Event(
-        type=send.type,
-        id=send.id,
-        chat=draft.arrival.chat,
-        seq=seq,
-        n=n,
-        sender=draft.arrival.sender,
-        at=at,
-        body=send.body,
-        target=send.target,
-        reply_to=send.reply_to,
-        # Only who is there can be called.
-        mentions=send.mentions and [user for user in send.mentions if roster is not None and user in roster],
-        expires_at=None if send.expires_in is None else at + timedelta(seconds=send.expires_in),
-        forwarded=draft.forwarded,
-        system=send.system,
-        only=draft.only,
-    )

@@ -1,13 +1,16 @@
-"""From what arrived to what it says."""
+"""From what arrived to what it says, and to the event that it becomes."""
 
 from __future__ import annotations
+
+from datetime import datetime, timedelta
 
 import msgspec
 
 from bridge.gather import Arrival
+from bridge.members import Roster
 from chat.envelopes import Send, read_send, read_system, wrap_plain
 from chat.errors import InvalidEnvelope
-from chat.events import Forwarded
+from chat.events import Event, Forwarded
 from chat.ids import DEVICE_PREFIX, SERVICE_PREFIX, is_service
 from chat.plain import is_plain
 from chat.services import INGEST
@@ -49,3 +52,25 @@ def read(arrival: Arrival, *, max_bytes: int) -> Draft:
         raise InvalidEnvelope("a plain payload came without an ingest id, so it would get a new id with every resend")
     send = wrap_plain(delivery.payload, ingest_id=ingest_id, content_type=delivery.content_type, max_bytes=max_bytes)
     return Draft(arrival, send)
+
+
+def event_of(draft: Draft, seq: int, n: int, at: datetime, roster: Roster | None) -> Event:
+    """The event that a draft becomes in its slot. Of those whom it mentions, only who is there is called."""
+    send = draft.send
+    return Event(
+        type=send.type,
+        id=send.id,
+        chat=draft.arrival.chat,
+        seq=seq,
+        n=n,
+        sender=draft.arrival.sender,
+        at=at,
+        body=send.body,
+        target=send.target,
+        reply_to=send.reply_to,
+        mentions=send.mentions and [user for user in send.mentions if roster is not None and user in roster],
+        expires_at=None if send.expires_in is None else at + timedelta(seconds=send.expires_in),
+        forwarded=draft.forwarded,
+        system=send.system,
+        only=draft.only,
+    )

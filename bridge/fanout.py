@@ -7,7 +7,7 @@ its way fails with it; it is sent again in the order in which it was sent first,
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -17,6 +17,7 @@ from bridge.metrics import Metrics
 from bridge.repeats import Stored
 from chat import topics
 from chat.ports import Link, Published
+from chat.tracing import TraceContext
 
 _NEVER = frozenset({0x90, 0x95, 0x99})
 """Topic name invalid, packet too large, payload format invalid: the same packet is refused for ever, and must not hold up what comes
@@ -27,10 +28,15 @@ _log = structlog.get_logger("fan_out")
 
 @dataclass(slots=True)
 class Flight:
-    """Events on their way, and the broker's answers to come; None: they have not been sent yet."""
+    """Events on their way, and the broker's answers to come; None: they have not been sent yet.
+
+    Attributes:
+        traces: the spans that some belong to, by event id; None: none of them.
+    """
 
     events: Sequence[Stored]
     answers: Awaitable[Sequence[Published | None]] | None
+    traces: Mapping[str, TraceContext] | None = None
 
 
 class FanOut:
@@ -46,13 +52,13 @@ class FanOut:
         self._recovering = 0
         self._turn = asyncio.Lock()
 
-    def start(self, events: Iterable[Stored]) -> Flight:
+    def start(self, events: Iterable[Stored], *, traces: Mapping[str, TraceContext] | None = None) -> Flight:
         """Send events, now and in this order; `finish` tells when the broker has them.
 
         Within a chat they must be in order of `seq`, and every chat's flights must be started in order.
         """
         events = [part for event in events for part in _parts(event)]
-        return Flight(events, None if self._recovering else self._publish(events))
+        return Flight(events, None if self._recovering else self._publish(events, traces), traces)
 
     async def finish(self, flight: Flight) -> None:
         """Return when the broker has taken every event of the flight, however often they have to be sent."""
@@ -65,18 +71,23 @@ class FanOut:
             async with self._turn:
                 while left:
                     await self._link_up()
-                    left = self._failed(left, await self._publish(left))
+                    left = self._failed(left, await self._publish(left, flight.traces))
         finally:
             self._recovering -= 1
 
-    def _publish(self, events: Sequence[Stored]) -> Awaitable[Sequence[Published | None]]:
+    def _publish(
+        self, events: Sequence[Stored], traces: Mapping[str, TraceContext] | None
+    ) -> Awaitable[Sequence[Published | None]]:
         return self._link.publish_all(
             [
                 (topics.messages(event.chat), event.payload, event.seq)
                 if event.to is None
                 else (topics.inbox(event.to), event.payload, None)
                 for event in events
-            ]
+            ],
+            traces=None
+            if traces is None
+            else {at: traces[event.id] for at, event in enumerate(events) if event.id in traces},
         )
 
     async def _link_up(self) -> None:

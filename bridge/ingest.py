@@ -37,6 +37,7 @@ from bridge.receipts import Receipts
 from bridge.rejects import Refusal, Rejects
 from bridge.repeats import Stored
 from bridge.screening import Screen
+from bridge.tracing import BatchTrace, Tracing
 from bridge.trouble import trouble
 from chat.errors import PabalError, Unavailable
 from chat.ports import Delivery
@@ -95,6 +96,7 @@ class Ingest:
         pushes: sends the jobs of marked messages.
         dead_letters: parks what can't be processed.
         limits: see `Limits`.
+        tracing: records spans; None: nothing is recorded.
     """
 
     def __init__(
@@ -111,6 +113,7 @@ class Ingest:
         dead_letters: DeadLetters,
         metrics: Metrics,
         limits: Limits,
+        tracing: Tracing | None = None,
     ) -> None:
         self._screen = screen
         self._forwards = forwards
@@ -123,6 +126,7 @@ class Ingest:
         self._dead_letters = dead_letters
         self._metrics = metrics
         self._limits = limits
+        self._tracing = tracing
         self._gather = Gatherer(batch=limits.batch, per_chat=PER_CHAT, bound=limits.waiting)
         self._committing = 0
         self._troubled: set[asyncio.Task[Any] | None] = set()
@@ -171,10 +175,12 @@ class Ingest:
     # -- a batch ---------------------------------------------------------------------------------------------------
 
     async def _run(self, batch: Sequence[Arrival]) -> None:
+        trace = None if self._tracing is None else self._tracing.begin(batch, now=self._loop.time())
         try:
             try:
-                outcome = await self._store(batch)
-                flight = self._fan_out.start(_in_order(outcome.committed))
+                outcome = await self._store(batch, trace)
+                events = _in_order(outcome.committed)
+                flight = self._fan_out.start(events, traces=None if trace is None else trace.fan_out(events))
                 self._receipts.sent(event for _, event in outcome.stored)
             finally:
                 self._committing -= 1
@@ -182,20 +188,30 @@ class Ingest:
                 self._gather.release({arrival.chat for arrival in batch})
                 self.start()
             await self._fan_out.finish(flight)
+            if trace is not None:
+                trace.fanned_out()
             await self._settle(outcome)
             self._metrics.settled_seconds.observe(self._loop.time() - batch[0].at)
-            await self._pushes.send(outcome.committed.marked)
+            if trace is None:
+                await self._pushes.send(outcome.committed.marked)
+            else:
+                await self._pushes.send(outcome.committed.marked, traces=trace.contexts)
+                trace.end()
         except Exception as error:  # noqa: BLE001 - unforeseen by definition; the other batches must pass
             _log.error("batch.failed", messages=len(batch), **trouble(error))
             _give_back(batch)
+            if trace is not None:
+                trace.end(error)
 
-    async def _store(self, batch: Sequence[Arrival]) -> _Outcome:
+    async def _store(self, batch: Sequence[Arrival], trace: BatchTrace | None) -> _Outcome:
         """Decode, filter and commit; returns when every message of the batch is stored or refused."""
         started = self._loop.time()
         outcome = _Outcome()
         drafts, held = await self._read(batch, outcome)
         if held:
             drafts += await self._repeats(held, outcome)
+        if trace is not None:
+            trace.screened(drafts)
         if drafts:
             outcome.committed = await self._commit_all(drafts)
             for draft, answer in zip(drafts, outcome.committed.answers, strict=True):
@@ -203,6 +219,8 @@ class Ingest:
                     outcome.stored.append((draft.arrival, answer))
                 else:
                     outcome.refusals.append(_refusal(draft.arrival, answer, draft.send.id))
+        if trace is not None:
+            trace.refused(outcome.refusals)
         done = self._loop.time()
         self._metrics.batch_size.observe(len(batch))
         self._metrics.commit_seconds.observe(done - started)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import structlog
 
@@ -19,6 +19,9 @@ from chat.envelopes import Event
 from chat.errors import Unavailable
 from chat.jobs import PUSH_EVENT, PUSH_QUEUE, PUSH_TOGETHER
 from chat.ports import JobQueue
+from chat.tracing import TraceContext
+
+_NO_TRACES: Mapping[str, TraceContext] = {}
 
 GATHER = 0.1
 """Seconds between two jobs. The first message goes at once; what is stored in the meantime shares the next job."""
@@ -60,8 +63,8 @@ class Pushes:
                 marked.append(event.id)
         return frozenset(marked)
 
-    async def send(self, message_ids: Iterable[str]) -> None:
-        """Send a job for stored messages, at once or with those of the next moment.
+    async def send(self, message_ids: Iterable[str], *, traces: Mapping[str, TraceContext] = _NO_TRACES) -> None:
+        """Send a job for stored messages, at once or with those of the next moment; what is traced has a job, and thus a span, of its own.
 
         One job for many: measured (0025), what a job costs is shared by its messages. A queue that does not answer loses it; the sweeper finds
         their marks, as those of a bridge that is killed meanwhile.
@@ -69,12 +72,22 @@ class Pushes:
         ids = list(message_ids)
         if not ids:
             return
-        self._waiting += ids
         self._metrics.push_marks.inc(len(ids))
+        if traces:
+            await self._traced({message_id: traces[message_id] for message_id in ids if message_id in traces})
+            ids = [message_id for message_id in ids if message_id not in traces]
+        self._waiting += ids
         if self._clock() - self._sent_at >= GATHER:
             await self.flush()
         else:
             self._something.set()
+
+    async def _traced(self, traces: Mapping[str, TraceContext]) -> None:
+        try:
+            for message_id, trace in traces.items():
+                await self._jobs.enqueue(PUSH_EVENT, message_id, queue=PUSH_QUEUE, trace=trace)
+        except Unavailable as error:
+            _log.warning("push.job_lost", reason=error.reason)
 
     async def run(self) -> None:
         """Send what has gathered, until cancelled."""

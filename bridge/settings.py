@@ -8,10 +8,11 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from adapters.tracing import TracingSettings
 from chat.envelopes import MAX_SEND_BYTES, MAX_TEXT
 
 
-class Settings(BaseSettings):
+class Settings(TracingSettings, BaseSettings):
     """What the bridge can be told from outside. Times are seconds.
 
     Attributes:

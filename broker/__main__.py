@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from adapters import garbage
 from adapters.logging import configure
+from adapters.tracing import TracesImpossible
 from broker.amqtt_plugins import PluginProblem
 from broker.app import NotLoopback, chat_broker, check_loopback, open_broker, plugin_broker
 from broker.broker import Broker
@@ -81,7 +82,7 @@ def main(arguments: list[str] | None = None) -> int:
         context = make(settings, limits, where)
     try:
         uvloop.run(_until_signal(context))
-    except (OSError, Unavailable, PluginProblem, StoreUnusable, ExceptionGroup) as error:
+    except (OSError, Unavailable, PluginProblem, StoreUnusable, TracesImpossible, ExceptionGroup) as error:
         log.error("broker.failed", error=_reason(error))  # noqa: TRY400 - the reason is what the operator needs
         return 1
     return 0

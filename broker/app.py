@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import structlog
+from prometheus_client.registry import Collector
 
 from adapters.metrics_http import serve as serve_metrics
 from adapters.settings_view import visible
 from adapters.sqlite.sessions import SqliteSessions
+from adapters.tracing import open_tracer
 from broker import loop_lag, watch
 from broker.admin import Admin, AdminSecret
 from broker.amqtt_plugins import PluginPolicy
@@ -50,8 +52,15 @@ async def chat_broker(settings: BrokerSettings, limits: Limits, listening: Liste
         from broker.chat_services import open_services  # noqa: PLC0415 - its drivers take half a second to load
 
         services = await open_services(stack, settings)
+        tracer = open_tracer(settings, "broker")
+        if tracer is not None:
+            stack.push_async_callback(asyncio.to_thread, tracer.close)
         broker = Broker(
-            services.policy, limits=limits, ingest_filters=INGEST_FILTERS, sys_seconds=settings.broker_sys_seconds
+            services.policy,
+            limits=limits,
+            ingest_filters=INGEST_FILTERS,
+            sys_seconds=settings.broker_sys_seconds,
+            tracer=tracer,
         )
         table = PresenceTable(services.presence, settings.broker_name, broker.presence.online)
         broker.presence.sink = table
@@ -71,7 +80,8 @@ async def chat_broker(settings: BrokerSettings, limits: Limits, listening: Liste
             ),
         )
         await _listen(stack, broker, listening)
-        await _serve_http(stack, broker, settings, durability)
+        own = () if tracer is None else (tracer.counter,)
+        await _serve_http(stack, broker, settings, durability, own)
         yield broker
 
 
@@ -193,9 +203,13 @@ def _reload_limits(broker: Broker, file: Path | None) -> None:
 
 
 async def _serve_http(
-    stack: AsyncExitStack, broker: Broker, settings: BrokerSettings, durability: Durability | None
+    stack: AsyncExitStack,
+    broker: Broker,
+    settings: BrokerSettings,
+    durability: Durability | None,
+    metrics: Sequence[Collector] = (),
 ) -> None:
-    """Metrics, health and, with a secret, the admin interface."""
+    """Metrics (with some of other parts), health and, with a secret, the admin interface."""
     if settings.broker_http:
         path = settings.broker_admin_secret_file
         admin = Admin(broker, AdminSecret(path)) if path is not None else None
@@ -203,8 +217,11 @@ async def _serve_http(
         def health() -> dict[str, bool]:
             return {"listening": True} | ({"sessions": durability.well} if durability is not None else {})
 
+        shown = registry(broker.core)
+        for one in metrics:
+            shown.register(one)
         server = await serve_metrics(
-            settings.broker_http, registry(broker.core), health, admin=admin, settings=partial(visible, settings)
+            settings.broker_http, shown, health, admin=admin, settings=partial(visible, settings)
         )
         stack.push_async_callback(server.close)
 

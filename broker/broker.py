@@ -20,8 +20,10 @@ from broker.policy import Action, Identity, Login, LoginRefused, Policy, Undecid
 from broker.presence import PresenceEvents, PresenceSink
 from broker.router import Router
 from broker.sys_topics import SysTopics
+from broker.traced_ingest import TracedIngest
 from broker.transport import Transport
 from broker.wills import Wills
+from chat.tracing import Tracer
 from mqtt.codec import V5, encode_within
 from mqtt.messages import Message
 from mqtt.packets import ConnAck, Connect, Properties
@@ -46,6 +48,7 @@ class Broker:
         ingest_filters: publishes on these wait for the bridge's PUBACK.
         presence: is told who is connected; None for a broker that tells nobody.
         sys_seconds: how often `$SYS/#` is published.
+        tracer: records what becomes of messages; None: nothing is recorded.
         clock: monotonic seconds; the running loop's when omitted.
     """
 
@@ -57,12 +60,17 @@ class Broker:
         ingest_filters: tuple[str, ...] = (),
         presence: PresenceSink | None = None,
         sys_seconds: float = 10.0,
+        tracer: Tracer | None = None,
         clock: Callable[[], float] | None = None,
     ) -> None:
         self.core = Core(policy, limits, clock or asyncio.get_running_loop().time)
         self.core.stamps = bool(ingest_filters)
         self.router = Router(self.core)
-        self.ingest = Ingest(self.core, self.router, ingest_filters)
+        self.ingest = (
+            Ingest(self.core, self.router, ingest_filters)
+            if tracer is None
+            else TracedIngest(self.core, self.router, ingest_filters, tracer)
+        )
         self.marks = Marks(self.core, self.router)
         self.wills = Wills(self.core, self.router, self.ingest, self.spawn)
         self.presence = PresenceEvents(

@@ -147,8 +147,7 @@ class Ingest:
         if origin is None:
             self._core.stats.dropped["no_bridge"] += 1
         elif origin.connection.answers_refusals:
-            said = explained("unavailable: no bridge", code=Unavailable.code)
-            origin.connection.settle(origin.packet_id, Reason.QUOTA_EXCEEDED, said)
+            self._refuse(origin, explained("unavailable: no bridge", code=Unavailable.code))
         else:
             self._wait(message, origin)
 
@@ -161,11 +160,14 @@ class Ingest:
             return
         self._router.count(bridge, outcome)
         if outcome is not Outcome.SENT and outcome is not Outcome.QUEUED and origin is not None:
-            said = explained("unavailable", code=Unavailable.code)
-            origin.connection.settle(origin.packet_id, Reason.QUOTA_EXCEEDED, said)
+            self._refuse(origin, explained("unavailable", code=Unavailable.code))
         elif bridge.queued > core.limits.ingest_queue and origin is not None:
             origin.connection.pause("ingest")
             self._paused.add(origin.connection)
+
+    def _refuse(self, origin: Origin, said: Properties) -> None:
+        """No bridge takes it now."""
+        origin.connection.settle(origin.packet_id, Reason.QUOTA_EXCEEDED, said)
 
     def _wait(self, message: Message, origin: Origin) -> None:
         """For a publisher who can't be told no: hold the message for a while, then let the client try again."""
@@ -175,7 +177,7 @@ class Ingest:
 
         def give_up() -> None:
             if self._orphans.pop(number, None) is not None:
-                origin.connection.settle(origin.packet_id, Reason.QUOTA_EXCEEDED, {})
+                self._refuse(origin, {})
 
         self._core.later(self._core.limits.ingest_wait, give_up)
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from adapters.tracing import TracingSettings
 from broker.limits import DEFAULTS, Limits
 
 SERVER_REFERENCE_LENGTH = 1024
@@ -66,7 +67,7 @@ class AmqttPlugin(BaseModel):
     config: dict[str, Any] = {}
 
 
-class BrokerSettings(BaseSettings):
+class BrokerSettings(TracingSettings, BaseSettings):
     """Everything that the process needs to know. Addresses are `host:port`; an empty one switches the listener off."""
 
     model_config = SettingsConfigDict(env_prefix="PABAL_")

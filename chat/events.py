@@ -97,6 +97,7 @@ class Event(msgspec.Struct, omit_defaults=True):
         seq: place in the chat's total order, dense from 1.
         n: how many messages the chat held once this event was stored.
         at: when the server stored it, UTC, milliseconds.
+        trace_id: of the trace in which it was recorded on its way here; absent for most.
         forwarded: of a message that was forwarded: where it comes from.
         system: of a `system` event: what has changed.
         pinned_at: since when it is pinned; absent when it is not.

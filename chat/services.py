@@ -11,6 +11,7 @@ import msgspec
 
 from chat.models import Principal, PushToken
 from chat.signals import Invalidation
+from chat.tracing import TraceContext
 
 
 class Presence(Protocol):
@@ -67,8 +68,8 @@ class RateLimiter(Protocol):
 class JobQueue(Protocol):
     """Background work. Losing a job is allowed: sweepers find what was not done."""
 
-    async def enqueue(self, name: str, *args: str, queue: str) -> None:
-        """Send a job by name (`chat.jobs`) with ids as arguments."""
+    async def enqueue(self, name: str, *args: str, queue: str, trace: TraceContext | None = None) -> None:
+        """Send a job by name (`chat.jobs`) with ids as arguments, and the span that it belongs to, if that is recorded."""
         ...
 
     async def submit(self, name: str, *args: str, queue: str) -> None:
@@ -173,8 +174,14 @@ class Link(Protocol):
         """
         ...
 
-    def publish_all(self, parcels: Sequence[Parcel]) -> Awaitable[Sequence[Published | None]]:
+    def publish_all(
+        self, parcels: Sequence[Parcel], *, traces: Mapping[int, TraceContext] | None = None
+    ) -> Awaitable[Sequence[Published | None]]:
         """Send messages with QoS 1, in this order: for many at once it costs half of what as many `publish` do.
+
+        Args:
+            traces: the spans that some belong to, by their place in `parcels`: their receivers are told `traceparent`. Not `tracestate`: its
+                words are a client's, and members see no words of others that no filter has seen.
 
         Returns: once there is an answer to each, the answers in the same order; None where the connection was down, or went down before
             the answer (the message may have been taken).

@@ -28,6 +28,7 @@ from adapters.push_fcm import FcmSender
 from adapters.push_web import WebPushSender
 from adapters.settings_view import visible
 from adapters.stores import Stores
+from adapters.tracing import check as check_tracing
 from adapters.vapid import VapidKeys
 from chat.errors import Unavailable
 from chat.ports import PushSender
@@ -44,6 +45,7 @@ from workers.retention import Retention
 from workers.settings import WorkerSettings
 from workers.statistics import RollUp
 from workers.status import Check, Look, StatusThread
+from workers.traces import install as install_traces
 from workers.unread_audit import UnreadAudit
 from workers.upkeep import Compaction, Hygiene
 
@@ -198,6 +200,7 @@ def create(settings: WorkerSettings) -> Celery:
     signals.setup_logging.connect(partial(_configure_logging, settings), weak=False)
     signals.worker_process_init.connect(lambda **_: process.start(), weak=False)
     signals.worker_process_shutdown.connect(lambda **_: process.stop(), weak=False)
+    install_traces(settings)
     return app
 
 
@@ -212,6 +215,7 @@ def run(settings: WorkerSettings, metrics_dir: Path) -> int:
         OSError, ValueError: the key file or the address of `/metrics` is of no use.
     """
     _configure_logging(settings)
+    check_tracing(settings)
     if not _sender(settings).platforms:  # a wrong key file is an error now, not at the first push
         _log.warning("push.off", reason="neither PABAL_FCM_SERVICE_ACCOUNT_FILE nor PABAL_VAPID_DIR is set")
     if settings.worker_beat:

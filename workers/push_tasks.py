@@ -10,6 +10,7 @@ from kombu.exceptions import OperationalError
 
 from chat.errors import Unavailable
 from chat.jobs import PUSH_EVENT, PUSH_QUEUE, PUSH_WITHDRAW
+from chat.tracing import read_from
 from workers import metrics
 from workers.job import Job, NothingDone
 from workers.push.retry import pause
@@ -40,11 +41,11 @@ def register(app: Celery, ours: type[Job]) -> None:
             for message_id in args:
                 _send(self, (message_id,))
 
-    @app.task(name=PUSH_EVENT, bind=True, base=PushJob, max_retries=None)
+    @app.task(shared=False, name=PUSH_EVENT, bind=True, base=PushJob, max_retries=None)
     def push_event(self: Job, *message_ids: str) -> None:
         _push(self, message_ids)
 
-    @app.task(name=PUSH_WITHDRAW, bind=True, base=ours)
+    @app.task(shared=False, name=PUSH_WITHDRAW, bind=True, base=ours)
     def withdraw(self: Job, chat: str, user: str) -> None:
         self.process.run(lambda services: services.withdrawals.withdraw(chat, user))
 
@@ -77,7 +78,10 @@ def _come_back(task: Job, comeback: Comeback) -> None:
 
 
 def _send(task: Job, message_ids: tuple[str, ...], **options: Any) -> None:
+    """Another job, in the trace of this one."""
+    trace = read_from(task.request.headers or {})
+    headers = {} if trace is None else trace.headers
     try:
-        task.apply_async(args=message_ids, queue=PUSH_QUEUE, retry=False, **options)
+        task.apply_async(args=message_ids, queue=PUSH_QUEUE, headers=headers, retry=False, **options)
     except OperationalError:
         _log.warning("push.job_lost", events=len(message_ids))  # the sweeper finds their marks

@@ -8,10 +8,11 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from adapters.tracing import TracingSettings
 from chat import jobs
 
 
-class WorkerSettings(BaseSettings):
+class WorkerSettings(TracingSettings, BaseSettings):
     """What the worker is told. Times are seconds.
 
     Attributes:

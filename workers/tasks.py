@@ -66,12 +66,12 @@ def register(app: Celery, process: PoolProcess, *, tries: int, longest_wait: flo
 
     push_tasks.register(app, OurJob)
 
-    @app.task(name=PARK, bind=True, base=OurJob, max_retries=None)
+    @app.task(shared=False, name=PARK, bind=True, base=OurJob, max_retries=None)
     def park_item(_self: Job, name: str, why: str, item: str) -> None:
         letter = _unfit(name, why, base64.b64decode(item))
         process.run(lambda services: park(services, letter))
 
-    @app.task(name=SWEEP_PUSHES, bind=True, base=RegularJob)
+    @app.task(shared=False, name=SWEEP_PUSHES, bind=True, base=RegularJob)
     def sweep_pushes(_self: Job) -> None:
         def send(message_ids: Sequence[str]) -> None:
             app.send_task(PUSH_EVENT, args=tuple(message_ids), queue=QUEUE_OF[PUSH_EVENT])
@@ -79,7 +79,7 @@ def register(app: Celery, process: PoolProcess, *, tries: int, longest_wait: flo
         process.run(lambda services: _noted(services, SWEEP_PUSHES, lambda services: _sweep(services, send)))
 
     for name, run in REGULAR.items():
-        app.task(name=name, base=RegularJob)(_regular(process, name, run))
+        app.task(shared=False, name=name, base=RegularJob)(_regular(process, name, run))
 
 
 def _regular(process: PoolProcess, name: str, run: Run) -> Callable[[], None]:

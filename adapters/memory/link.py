@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 
 from chat.errors import Unavailable
 from chat.ports import MARK, Delivery, Parcel, Published
+from chat.tracing import TRACEPARENT, TraceContext
 from mqtt.filters import matches
 
 MAX_SENT = 100_000
@@ -163,11 +164,16 @@ class MemoryLink:
         message = Sent(topic, payload, qos, retain, dict(properties or {}))
         return self._broker.take(message, content_type=content_type)
 
-    def publish_all(self, parcels: Sequence[Parcel]) -> Awaitable[Sequence[Published | None]]:
+    def publish_all(
+        self, parcels: Sequence[Parcel], *, traces: Mapping[int, TraceContext] | None = None
+    ) -> Awaitable[Sequence[Published | None]]:
         """See `Link.publish_all`."""
+        stamps: list[dict[str, str]] = [{} if mark is None else {MARK: str(mark)} for _, _, mark in parcels]
+        for index, trace in (traces or {}).items():
+            stamps[index][TRACEPARENT] = trace.traceparent
         answers = [
-            self.publish(topic, payload, properties=None if mark is None else {MARK: str(mark)})
-            for topic, payload, mark in parcels
+            self.publish(topic, payload, properties=stamp)
+            for (topic, payload, _), stamp in zip(parcels, stamps, strict=True)
         ]
 
         async def gathered() -> list[Published | None]:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from adapters import tracing
 from api.access import present_member
 from api.claims import Claim
 from api.messages.audience import Membership, Progresses
@@ -177,7 +178,9 @@ class MessageService:
     async def _hand_over(self, topic: str, payload: bytes) -> None:
         try:
             async with asyncio.timeout(self.send_timeout):
-                answer = await self.link.publish(topic, payload, content_type="application/json")
+                answer = await self.link.publish(
+                    topic, payload, content_type="application/json", properties=tracing.outgoing()
+                )
         except TimeoutError:
             raise Unavailable("the message was not confirmed in time; send it again with the same id") from None
         refused = refusal(answer)

@@ -19,6 +19,7 @@ from redis import Redis
 from adapters.jobs import CeleryJobQueue
 from adapters.memory.jobs import Job, MemoryJobQueue
 from chat.jobs import PUSH_EVENT, PUSH_QUEUE
+from chat.tracing import TraceContext
 from stack import servers
 from stack.ports import Address
 
@@ -63,6 +64,17 @@ async def test_jobs_arrive_in_order_with_ids_only(queue: tuple[CeleryJobQueue, C
     # Celery takes from the right.
     stored = [read(raw) for raw in reversed(client.lrange(f"jobs:{PUSH_QUEUE}", 0, -1))]
     assert stored == [(PUSH_EVENT, [f"{MESSAGE}-{number}"]) for number in range(3)]
+
+
+async def test_a_job_says_which_span_it_belongs_to(queue: tuple[CeleryJobQueue, CollectorRegistry, Redis]) -> None:
+    jobs, registry, client = queue
+    span = TraceContext("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", sampled=True, state="a=1")
+    await jobs.enqueue(PUSH_EVENT, MESSAGE, queue=PUSH_QUEUE, trace=span)
+    await jobs.enqueue(PUSH_EVENT, MESSAGE, queue=PUSH_QUEUE)
+    await asyncio.to_thread(wait_for, lambda: outcomes(registry)["sent"] == 2)
+    first, second = (json.loads(raw)["headers"] for raw in reversed(client.lrange(f"jobs:{PUSH_QUEUE}", 0, -1)))
+    assert (first["traceparent"], first["tracestate"]) == (span.traceparent, "a=1")
+    assert set(first) - set(second) == {"traceparent", "tracestate"}
 
 
 async def test_close_sends_what_is_in_line(queue: tuple[CeleryJobQueue, CollectorRegistry, Redis]) -> None:

@@ -9,6 +9,9 @@ import pytest
 import structlog
 
 from adapters.logging import MASKED, configure, mask
+from adapters.memory.tracing import MemoryTracer
+from adapters.tracing import within
+from chat.tracing import Kind
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +41,17 @@ def test_an_event_is_one_json_object(capsys: pytest.CaptureFixture[str]) -> None
         "seq": 7,
         "title": "가족",
     }
+
+
+def test_an_event_names_the_trace_that_it_belongs_to(capsys: pytest.CaptureFixture[str]) -> None:
+    configure("info", "json", "bridge")
+    span = MemoryTracer().enter("ingest", Kind.CONSUMER)
+    assert span is not None
+    with within(span):
+        structlog.get_logger("x").info("message.stored")
+        logging.getLogger("somebody").warning("careful")
+    structlog.get_logger("x").info("message.stored")
+    assert [line.get("trace_id") for line in lines(capsys)] == [span.context.trace_id, span.context.trace_id, None]
 
 
 def test_libraries_take_the_same_way(capsys: pytest.CaptureFixture[str]) -> None:

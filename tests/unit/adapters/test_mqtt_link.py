@@ -18,6 +18,7 @@ from bridge.settings import Settings
 from chat.errors import Unavailable
 from chat.ids import owns_client_id
 from chat.ports import Delivery, Published
+from chat.tracing import TraceContext
 from mqtt.codec import V5, Decoder, encode
 from mqtt.packets import ConnAck, Connect, Disconnect, Packet, PingReq, PingResp, PubAck, Publish, SubAck, Subscribe
 
@@ -258,6 +259,15 @@ async def test_publishes_that_are_made_together_have_one_answer(start: Any) -> N
     peer.close()
     assert await answers == [Published(0), Published(0x97, "no", "full"), Published(0), None]
     assert await running.link.publish_all([]) == []
+
+
+async def test_those_that_belong_to_a_span_say_so_and_the_others_are_as_they_were(start: Any) -> None:
+    running, peer = await start()
+    span = TraceContext("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", sampled=True, state="a=1")
+    said = [("traceparent", span.traceparent)]
+    running.link.publish_all([("a", b"1", 7), ("b", b"2", 8), ("b", b"3", None)], traces={1: span, 2: span})
+    got = [(await peer.next()).properties.get("user_property") for _ in range(3)]
+    assert got == [[("mark", "7")], [("mark", "8"), *said], said]
 
 
 async def test_without_a_connection_nothing_of_them_is_sent() -> None:

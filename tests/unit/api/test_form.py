@@ -15,6 +15,7 @@ from api.limits import Requests, Rule
 from api.testing import Harness, running_api
 from api.trace import continued
 from chat.ids import new_message_id
+from chat.tracing import read
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -53,13 +54,13 @@ async def test_ids_go_in_and_out_and_into_logs(api: Harness) -> None:
     ],
 )
 def test_a_trace_that_can_not_be_read_is_begun_anew(offered: str | None) -> None:
-    begun = continued(offered)
-    assert begun.id != PARENT[3:35]
-    assert continued(begun.header).id == begun.id
+    begun = continued(read(offered))
+    assert begun.trace_id != PARENT[3:35]
+    assert continued(read(begun.traceparent)).trace_id == begun.trace_id
 
 
 def test_a_later_version_of_trace_context_is_continued() -> None:
-    assert continued("01" + PARENT[2:] + "-more").id == PARENT[3:35]
+    assert continued(read("01" + PARENT[2:] + "-more")).trace_id == PARENT[3:35]
 
 
 PREFLIGHT = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization,idempotency-key"}

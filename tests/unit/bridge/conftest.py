@@ -29,6 +29,7 @@ from chat.envelopes import Body, Event, Send, encode
 from chat.ids import new_message_id
 from chat.models import Chat, ChatKind, Member, Role
 from chat.ports import Inserted, Published
+from chat.tracing import TraceContext, Tracer
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -54,7 +55,7 @@ class Messages(MemoryMessages):
 class World:
     """A bridge, its stores, and somebody who publishes."""
 
-    def __init__(self, stores: Stores, broker: MemoryBroker, **settings: Any) -> None:
+    def __init__(self, stores: Stores, broker: MemoryBroker, *, tracer: Tracer | None = None, **settings: Any) -> None:
         self.stores = stores
         self.broker = broker
         self.bridge_link = broker.link()
@@ -81,6 +82,7 @@ class World:
             limiter=self.limiter,
             progress=self.progress,
             registry=self.registry,
+            tracer=tracer,
         )
         self.stop = asyncio.Event()
         self.task = asyncio.create_task(self.bridge.run(self.stop))
@@ -100,12 +102,13 @@ class World:
         raw: bytes | None = None,
         content_type: str | None = None,
         ingest: str | None = None,
+        trace: TraceContext | None = None,
         **fields: Any,
     ) -> Published:
         if raw is None:
             fields.setdefault("body", Body(text=text))
             raw = encode(Send(id=id_ or new_message_id(), **fields))
-        properties = {"ingest": ingest} if ingest else {}
+        properties = ({"ingest": ingest} if ingest else {}) | ({} if trace is None else trace.headers)
         return await self.phone.publish(topics.send(chat, user), raw, content_type=content_type, properties=properties)
 
     async def publish(self, topic: str, value: Any) -> Published:

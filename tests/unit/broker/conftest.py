@@ -19,6 +19,7 @@ from broker.limits import Limits
 from chat.errors import Unauthenticated, Unavailable
 from chat.models import Chat, ChatKind, Device, Grant, Member, Principal, PrincipalKind, Role
 from chat.topics import INGEST_FILTERS, shared
+from chat.tracing import Tracer
 from mqtt.codec import Decoder, encode
 from mqtt.packets import (
     ConnAck,
@@ -262,13 +263,14 @@ def no_pause_between_batches(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def build() -> BuildHouse:
-    """Build a house with limits of its own: `build(ingest_queue=5)`."""
+    """Build a house with limits of its own: `build(ingest_queue=5)`, or with a tracer."""
 
-    def make(**limits: object) -> House:
+    def make(tracer: Tracer | None = None, **limits: object) -> House:
         stores, accounts, clock = memory_stores(), Accounts(), Clock()
         chats, grants = Flaky(stores.chats), Flaky(stores.grants)
         policy = ChatPolicy(accounts, chats, stores.devices, grants, stores.blocks)  # type: ignore[arg-type]
-        made = Broker(policy, limits=Limits(**limits), ingest_filters=INGEST_FILTERS, clock=clock)  # type: ignore[arg-type]
+        bounds = Limits(**limits)  # type: ignore[arg-type]
+        made = Broker(policy, limits=bounds, ingest_filters=INGEST_FILTERS, tracer=tracer, clock=clock)
         return House(stores, chats, grants, accounts, clock, made)
 
     return make

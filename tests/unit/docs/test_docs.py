@@ -14,6 +14,7 @@ import pytest
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from adapters.tracing import TracingSettings
 from api.bootstrap import BootstrapSettings
 from api.errors import _HTTP
 from api.settings import Settings as ApiSettings
@@ -29,6 +30,7 @@ from stack.settings import StackSettings
 from workers.settings import WorkerSettings
 
 SETTINGS: list[type[BaseModel]] = [
+    TracingSettings,
     StackSettings,
     MongoInitSettings,
     BrokerSettings,
@@ -157,7 +159,7 @@ def test_every_settings_class_is_checked() -> None:
         path
         for path in REPOSITORY.glob("*/*.py")
         if path.parent.name not in {"tests", "docs"}
-        and re.search(r"^class \w+\(BaseSettings\)", _read(path), re.MULTILINE)
+        and re.search(r"^class \w+\((?:\w+, )?BaseSettings\)", _read(path), re.MULTILINE)
     }
     assert own == {Path(inspect.getfile(settings)) for settings in SETTINGS}
 

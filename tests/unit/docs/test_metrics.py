@@ -16,6 +16,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.registry import Collector
 
 from adapters.jobs import CeleryJobQueue
+from adapters.otlp import spans_counter
 from adapters.vitals import Vitals
 from api.app import create_app
 from api.internal.endpoints import Gate
@@ -42,6 +43,7 @@ class Row(NamedTuple):
 def broker() -> CollectorRegistry:
     made = broker_registry(Broker(OpenPolicy(), limits=DEFAULTS, clock=time.monotonic).core)
     Vitals(made)
+    spans_counter(made)
     return made
 
 
@@ -50,6 +52,7 @@ def bridge() -> CollectorRegistry:
     Metrics(made)
     CeleryJobQueue("redis://127.0.0.1:1/0", registry=made).close()
     Vitals(made)
+    spans_counter(made)
     return made
 
 
@@ -57,6 +60,7 @@ def api() -> CollectorRegistry:
     settings = ApiSettings.model_construct(api_cors_origins="")
     made: CollectorRegistry = create_app(settings).state.registry
     Gate(None, "", made)  # type: ignore[arg-type]  # asked nothing here
+    spans_counter(made)
     return made
 
 
@@ -70,6 +74,7 @@ def worker() -> CollectorRegistry:
     gauges._seen.taken, gauges._seen.letters = 0, {}
     made.register(gauges)
     Vitals(made)
+    spans_counter(made)
     return made
 
 

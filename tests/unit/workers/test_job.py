@@ -57,7 +57,7 @@ def making() -> Making:
             abstract = True
 
         Ours.process, Ours.tries, Ours.longest, Ours.regular = process, tries, 10.0, regular  # type: ignore[assignment]
-        return app.task(name=name, base=Ours)(work), process
+        return app.task(shared=False, name=name, base=Ours)(work), process
 
     return make
 
