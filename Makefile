@@ -1,6 +1,7 @@
 # Pabal: `make up` runs all of it on this machine; `make help` names the rest.
 
 ARGS   ?=
+WORKERS ?= 2
 SECONDS ?= 60
 MINUTES ?= 10
 PUSHES  ?= 20000
@@ -18,8 +19,8 @@ help: ## this list
 up: .venv/stack.stamp ## install what is missing, start everything (ARGS="--port-base 21000 --state DIR")
 	@exec $(BIN)/pabal up $(ARGS)
 
-test: peers lint ## every check and every test, as CI runs them (ARGS="-k name"; LONG=1: with those that take long)
-	$(BIN)/python -m pytest $(ARGS)
+test: peers lint ## every check and every test, as CI runs them (ARGS="-k name"; LONG=1: with those that take long; WORKERS=4: files at a time)
+	$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),-n $(WORKERS) --dist loadfile)
 
 test-compose: .venv/dev.stamp ## build the image, run compose.yaml on the engine that DOCKER_HOST names, kill parts of it: four minutes
 	COMPOSE=1 $(BIN)/python -m pytest tests/compose $(ARGS)
@@ -65,7 +66,7 @@ fuzz: .venv/fuzz.stamp ## look for bytes that the codec or the broker can't take
 
 lock: .venv/dev.stamp ## resolve pyproject.toml into requirements/ (ARGS=--upgrade for the newest versions)
 	$(COMPILE) --extra stack pyproject.toml -o requirements/stack.txt
-	$(COMPILE) -c requirements/stack.txt pyproject.toml -o requirements/image.txt
+	$(COMPILE) --extra tracing -c requirements/stack.txt pyproject.toml -o requirements/image.txt
 	echo hatchling | $(COMPILE) -c requirements/stack.txt - -o requirements/build.txt
 	$(COMPILE) --extra stack --extra amqtt --extra tracing --extra dev -c requirements/stack.txt pyproject.toml -o requirements/dev.txt
 
