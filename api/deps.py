@@ -93,8 +93,10 @@ async def _caller(request: Request, parts: PartsDep, token: Annotated[str | None
 
 async def _claim(request: Request, parts: PartsDep, token: Annotated[str | None, Depends(_bearer)]) -> Claim:
     named = None if token is None else parts.authenticator.claimed(token)
-    if named is None:
-        named = await _caller(request, parts, token)  # which refuses it: there is no token, or it is no person's
+    if named is None or parts.requests.wait(named.id):
+        named = await _caller(
+            request, parts, token
+        )  # which refuses it: there is no token, it is no person's, or they ask too often
     return Claim(named, lambda caller: _admitted(request, parts, caller))
 
 

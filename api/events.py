@@ -105,13 +105,14 @@ class SecurityEvents:
         """
         entries, self._waiting = self._waiting, []
         lost, self._lost = self._lost, 0
-        if lost:
-            entries.append(AuditEntry(action="audit.lost", by="", at=now(), details={"times": str(lost)}))
+        told = [AuditEntry(action="audit.lost", by="", at=now(), details={"times": str(lost)})] if lost else []
         try:
-            written = await self.audit.record_all(entries)
+            written = await self.audit.record_all([*entries, *told])
         except BaseException:  # not only `Unavailable`: the writer may be cancelled
             # What was written of them before it failed is written twice: better than not at all.
-            self._waiting = [*entries, *self._waiting][:MAX_WAITING]
+            waiting = [*entries, *self._waiting]
+            self._waiting = waiting[:MAX_WAITING]
+            self._lost += lost + len(waiting) - len(self._waiting)
             raise
         if written:  # see `Trail.record`; the last hash holds all before it
             _log.info("audit.recorded", records=len(written), seq=written[-1].seq, hash=written[-1].hash)
@@ -160,6 +161,8 @@ async def keep_writing(events: SecurityEvents) -> None:
                     await events.write()
             except Unavailable as error:
                 _log.warning("audit.delayed", reason=error.reason)
+            except Exception:  # noqa: BLE001 - what waits is bounded and counted, and this must not end as long as the process lives
+                _log.exception("audit.failed")
     finally:
         try:
             await events.write_refused()

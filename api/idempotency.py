@@ -3,7 +3,7 @@
 | the same key again | answer |
 |---|---|
 | the first one was answered 2xx | that answer, with `Idempotency-Replayed: true` |
-| the first one was refused (4xx) | it is tried anew: nothing was created |
+| the first one was refused (4xx) | it is tried anew: nothing was created (of one that goes on with a killed one, nobody knows: it goes on again) |
 | the first one failed (5xx), or its process was killed | it is tried anew with the same ids and secrets (`api.creation`) |
 | the first one is under way | 409 `idempotency_in_progress`, with Retry-After |
 | with another request | 422 `idempotency_key_reused` |
@@ -44,8 +44,12 @@ LEASE = timedelta(seconds=30)
 MAX_ANSWER = 256 * 1024
 """Longer answers are not kept: what creates something says so in less."""
 
-EXEMPT = frozenset({"/v1/auth/token"})
-"""Signing in creates nothing that could be there twice, and its answer is nothing to be kept."""
+EXEMPT = frozenset({"/v1/auth/token", "/v1/auth/introspect", "/v1/auth/revoke"})
+SIGN_INS_ELSEWHERE = "/v1/auth/oidc/"
+"""Signing in, and looking at a sign-in, create nothing that could be there twice, and their answers are nothing to be kept."""
+
+NAMELESS = frozenset({"/v1/auth/register"})
+"""What creates something for who has no sign-in. Elsewhere the route says that it needs one, and no key is written down for a stranger (P8)."""
 
 _KEPT = frozenset({b"content-type", b"location", b"etag"})
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
@@ -80,7 +84,7 @@ class Idempotency:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
         offered = None
-        if scope["type"] == "http" and scope["method"] == "POST" and scope["path"] not in EXEMPT:
+        if scope["type"] == "http" and scope["method"] == "POST" and not _exempt(scope["path"]):
             offered = Headers(scope=scope).get(HEADER)
         if offered is None:
             await self._app(scope, receive, send)
@@ -130,7 +134,7 @@ class Idempotency:
         answer = caught.answer()
         if 200 <= answer.status < 300 and len(answer.body) <= MAX_ANSWER:
             await use.ended(answer)
-        elif answer.status < 500:
+        elif answer.status < 500 and not attempt.resumed:  # of one that goes on, the first may have created something
             await use.refused()
         else:
             await use.failed()
@@ -221,10 +225,16 @@ async def _replay(send: Send, answer: Answer) -> None:
     await send({"type": "http.response.body", "body": answer.body})
 
 
+def _exempt(path: str) -> bool:
+    return path in EXEMPT or path.startswith(SIGN_INS_ELSEWHERE)
+
+
 async def _whose(scope: Scope, authenticator: PolicyAuthenticator) -> str | None:
-    """Whose a key is; None when they say who they are and can't prove it."""
+    """Whose a key is; None when they say who they are and can't prove it, or don't say it where they have to."""
     scheme, _, token = Headers(scope=scope).get("authorization", "").partition(" ")
     if not scheme:
+        if scope["path"] not in NAMELESS:
+            return None
         client = scope.get("client")
         return f"address {client[0]}" if client else "nobody"
     if scheme.lower() != "bearer":

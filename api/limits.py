@@ -131,6 +131,13 @@ class Requests:
         self._monotonic = monotonic
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
+    def wait(self, principal: str) -> float:
+        """The seconds until a request may come; counts none. For whoever would work before it is known who asks."""
+        at = self._monotonic()
+        tokens, before = self._buckets.get(principal, (self._rule.burst, at))
+        tokens = min(self._rule.burst, tokens + (at - before) * self._rule.rate)
+        return max(0.0, (1 - tokens) / self._rule.rate)
+
     def take(self, principal: str) -> tuple[Standing, float]:
         """Count one request.
 

@@ -71,7 +71,7 @@ class Settings(TracingSettings, BaseSettings):
     """Links into one chat that are good at the same time."""
     api_max_join_requests: int = Field(default=1000, ge=1)
     """People who wait to be let into one chat."""
-    api_receipts_named: int = Field(default=100, ge=1)
+    api_receipts_named: int = Field(default=100, ge=1, le=1_000)
     """As PABAL_BRIDGE_RECEIPTS_NAMED: chats of up to so many members show who has seen what, larger ones how many."""
     api_rate: float = Field(default=100.0, gt=0)
     """Requests per second of one principal in the long run, per process of the api; beyond it 429."""

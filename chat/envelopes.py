@@ -74,8 +74,8 @@ MAX_TARGETS = 100
 Type = Literal["message", "edit", "delete", "hide", "reaction", "unreact", "forward", "pin", "unpin"]
 """What a client may send. A `forward` is stored as a `message`; `delete` is for everyone, `hide` for oneself.
 
-A `reaction` puts its sender's emoji on a message, `unreact` with the same emoji takes it away again. Of each sender, message and emoji the
-newest of them by `seq` holds, so both are harmless twice, and nobody takes away what somebody else has put there.
+A `reaction` puts its sender's emoji on a message, in the place of the one that they have put there before; `unreact` with the same emoji takes it away again, with
+another one it does nothing. Of each sender and message the newest by `seq` holds, so both are harmless twice, and nobody takes away what somebody else has put there.
 """
 
 T = TypeVar("T")

@@ -32,7 +32,7 @@ class Echoes:
     """What came back to messages, by message id; without those that nothing came back to.
 
     Attributes:
-        reactions: the most frequent first; of each person the newest one counts, and an empty emoji takes it back.
+        reactions: the most frequent first; of each person the newest one counts; `unreact` with that emoji, or an empty one, takes it back.
         replies: how many messages answer it, deleted ones included.
     """
 
@@ -97,8 +97,12 @@ def echoes(events: Iterable[Event], viewer: str) -> Echoes:
     for event in events:
         if event.only not in (None, viewer):
             continue
-        if event.type == "reaction" and event.target is not None:
-            newest[event.target, event.sender] = event.body.emoji or "" if event.body is not None else ""
+        if event.type in ("reaction", "unreact") and event.target is not None:
+            key, emoji = (event.target, event.sender), (event.body.emoji or "" if event.body is not None else "")
+            if event.type == "reaction":
+                newest[key] = emoji
+            elif newest.get(key) == emoji:
+                newest[key] = ""
         elif event.type == "message" and event.reply_to is not None:
             found.replies[event.reply_to] = found.replies.get(event.reply_to, 0) + 1
     counts: dict[str, dict[str, list[str]]] = {}

@@ -57,4 +57,5 @@ class MemoryIdempotency:
 
     async def drop(self, key: str) -> None:
         """See `IdempotencyStore.drop`."""
-        self._rows.pop(key, None)
+        if key in self._rows and self._rows[key].answer is None:
+            del self._rows[key]

@@ -170,12 +170,13 @@ async def question(db: Database, collection: str, pipeline: Sequence[Document]) 
         "cursor": {"batchSize": BATCH},
         "readConcern": MAJORITY_READ,
     }
-    try:
-        answer = await db.command(command, codec_options=NAIVE)
-    except ServerSelectionTimeoutError:
-        raise  # it has been looked for long enough
-    except ConnectionFailure:
-        answer = await db.command(command, codec_options=NAIVE)
+    with pymongo.timeout(OPERATION_MS / 1000):  # of both tries
+        try:
+            answer = await db.command(command, codec_options=NAIVE)
+        except ServerSelectionTimeoutError:
+            raise  # it has been looked for long enough
+        except ConnectionFailure:
+            answer = await db.command(command, codec_options=NAIVE)
     if answer["cursor"]["id"]:
         raise RuntimeError(f"a question to {collection} has a longer answer than it may have")
     found: list[Document] = answer["cursor"]["firstBatch"]

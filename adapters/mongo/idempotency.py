@@ -80,4 +80,4 @@ class MongoIdempotency:
     @translate
     async def drop(self, key: str) -> None:
         """See `IdempotencyStore.drop`."""
-        await self._keys.delete_one({"_id": key})
+        await self._keys.delete_one({"_id": key, "answer": None})

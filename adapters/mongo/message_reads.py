@@ -15,6 +15,12 @@ from adapters.storable import MAX_INT
 from chat.events import Body, Event
 from chat.folding import Echoes, Reaction, echoes, ranked
 
+_REACTIONS = ("reaction", "unreact")
+
+# Of one person's, in order: a reaction takes the place of the one before, `unreact` takes away the same (`chat.folding.echoes`).
+_TAKEN_BACK = {"$cond": [{"$eq": ["$$this.emoji", "$$value"]}, "", "$$value"]}
+_NEWEST = {"$cond": [{"$eq": ["$$this.type", "reaction"]}, "$$this.emoji", _TAKEN_BACK]}
+
 
 class MongoReads:
     """`HistoryStore` on MongoDB.
@@ -78,7 +84,7 @@ class MongoReads:
         wanted, seen = {"$in": sorted(ids)}, {"$in": [None, viewer]}
         fields = ("seq", "type", "sender_id", "target", "reply_to", "body.emoji", "expires_at")
         some: list[Document] = [{"$limit": self.few + 1}, {"$project": {"_id": 0, **dict.fromkeys(fields, 1)}}]
-        reactions: Document = {"chat_id": chat, "target": wanted, "type": "reaction", "only": seen}
+        reactions: Document = {"chat_id": chat, "target": wanted, "type": {"$in": _REACTIONS}, "only": seen}
         answers: Document = {"chat_id": chat, "reply_to": wanted, "type": "message", "only": seen}
         beside = {"$unionWith": {"coll": self.__messages.name, "pipeline": [{"$match": answers}, *some]}}
         cursor = await self.__messages.aggregate([{"$match": reactions}, *some, beside], batchSize=BATCH)
@@ -90,20 +96,22 @@ class MongoReads:
         wanted, seen = {"$in": sorted(ids)}, {"$in": [None, viewer]}
         # What has expired takes its emoji with it, erased yet or not.
         lasts = {"$gt": [{"$ifNull": ["$expires_at", datetime.max.replace(tzinfo=UTC)]}, datetime.now(UTC)]}
+        emoji = {"$cond": [lasts, {"$ifNull": ["$body.emoji", ""]}, ""]}
         answers = [
             {"$match": {"chat_id": chat, "reply_to": wanted, "only": seen, "type": "message"}},
             {"$group": {"_id": "$reply_to", "count": {"$sum": 1}}},
         ]
         cursor = await self.__messages.aggregate(
             [
-                {"$match": {"chat_id": chat, "target": wanted, "type": "reaction", "only": seen}},
+                {"$match": {"chat_id": chat, "target": wanted, "type": {"$in": _REACTIONS}, "only": seen}},
                 {"$sort": {"chat_id": ASCENDING, "target": ASCENDING, "seq": ASCENDING}},
                 {
                     "$group": {
                         "_id": {"target": "$target", "who": "$sender_id"},
-                        "emoji": {"$last": {"$cond": [lasts, {"$ifNull": ["$body.emoji", ""]}, ""]}},
+                        "all": {"$push": {"type": "$type", "emoji": emoji}},
                     }
                 },
+                {"$set": {"emoji": {"$reduce": {"input": "$all", "initialValue": "", "in": _NEWEST}}}},
                 {"$match": {"emoji": {"$ne": ""}}},
                 {
                     "$group": {

@@ -18,7 +18,7 @@ MAX_SEQ = 2**53 - 1
 """The largest whole number that every JSON reader keeps exactly."""
 
 
-Shown = Literal["message", "edit", "delete", "hide", "reaction", "pin", "unpin", "system"]
+Shown = Literal["message", "edit", "delete", "hide", "reaction", "unreact", "pin", "unpin", "system"]
 
 Seq = Annotated[int, Field(ge=0, le=MAX_SEQ)]
 

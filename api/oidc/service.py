@@ -96,15 +96,29 @@ class OidcService:
         opened = self.seal.open(wish.login, purpose=_purpose(name))
         login = None if opened is None else msgspec.json.decode(opened, type=_Login)
         if login is None or login.until < now().timestamp() or not _same(login.state, wish.state):
+            self._refused(origin, "login")
             raise Unauthenticated("this login was not begun here, or too long ago", code="invalid_login")
-        claims = await provider.exchange(wish.code, Begun(login.state, login.nonce, login.verifier, login.redirect_uri))
+        claims = await self._exchanged(provider, wish, login, origin)
         identity = hashlib.sha256(f"{provider.config.issuer}\n{claims['sub']}".encode("utf-8", "replace")).hexdigest()
-        user = await self.users.by_identity(identity) or await self._new(identity, claims, wish.handle)
+        user = await self.users.by_identity(identity) or await self._new(identity, claims, wish.handle, origin)
         if user.disabled:
+            self._refused(origin, "disabled", user.id)
             raise Unauthenticated("this account is disabled", code="oidc_refused")
         return await self.sessions.open(user, via=f"oidc:{name}", origin=origin)
 
-    async def _new(self, identity: str, claims: Mapping[str, Any], handle: str | None) -> User:
+    async def _exchanged(self, provider: OidcProvider, wish: Finish, login: _Login, origin: Origin) -> dict[str, Any]:
+        try:
+            return await provider.exchange(
+                wish.code, Begun(login.state, login.nonce, login.verifier, login.redirect_uri)
+            )
+        except Unauthenticated:
+            self._refused(origin, "provider")
+            raise
+
+    def _refused(self, origin: Origin, cause: str, target: str = "") -> None:
+        self.sessions.events.refused("auth.refused", address=origin.address, cause=cause, target=target)
+
+    async def _new(self, identity: str, claims: Mapping[str, Any], handle: str | None, origin: Origin) -> User:
         """A user for an identity that is new here. Of two who come with one at once, both get the same user."""
         shown = claims.get("name")
         for number in range(_TRIES):
@@ -113,6 +127,7 @@ class OidcService:
             user = User(id=chosen, display_name=display, password_hash="", created_at=now(), identity=identity)
             if await self.users.add(user):
                 _log.info("user.registered", user=user.id, via="oidc")
+                self.sessions.events.happened("user.registered", by=user.id, address=origin.address, via="oidc")
                 return user
             if (there := await self.users.by_identity(identity)) is not None:
                 return there

@@ -54,7 +54,9 @@ class ServiceAccounts:
         await staff.trail.record("service_account.added", target=account.id, scopes=" ".join(account.scopes))
         made = account if await self.accounts.add(account) else await self._made_before(account)
         if made is None:
-            raise Conflict("this id is taken", code="id_taken")
+            taken = Conflict("this id is taken", code="id_taken")
+            await staff.trail.failed("service_account.added", taken, target=account.id)
+            raise taken
         _log.info("service_account.added", service=made.id, scopes=made.scopes, by=staff.id)
         return _credentials(made, secret)
 

@@ -68,7 +68,8 @@ class World:
                 form = f"grant_type=password&username={self.login}&password={self.password}"
                 return request("POST", "/v1/auth/token", body=form.encode())
             case Route.SEND:
-                text = f'{{"id":"{new_message_id()}","body":{{"text":"{_text(SIZE - 80)}"}}}}'
+                id_ = new_message_id()  # in the text too: the same again and again would be refused as a flood
+                text = f'{{"id":"{id_}","body":{{"text":"{id_} {_text(SIZE - 117)}"}}}}'
                 return request("POST", path, token=token, body=text.encode())
 
 

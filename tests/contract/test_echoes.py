@@ -30,8 +30,10 @@ async def test_reactions_and_answers(stores: Stores, few: int) -> None:
         if rng.random() < 0.3:
             event.reply_to, event.body = rng.choice(said).id, Body(text="답")
         else:
-            event.type, event.target = rng.choice(("reaction", "reaction", "edit")), rng.choice(said).id
-            event.body = Body(emoji=rng.choice(("👍", "🌊", ""))) if event.type == "reaction" else Body(text="고침")
+            event.type, event.target = rng.choice(("reaction", "reaction", "unreact", "edit")), rng.choice(said).id
+            event.body = (
+                Body(emoji=rng.choice(("👍", "🌊", ""))) if event.type in ("reaction", "unreact") else Body(text="고침")
+            )
             event.expires_at = rng.choice((None, None, NOW - timedelta(hours=1), NOW + timedelta(hours=1)))
         back.append(event)
     await stores.messages.insert([*said, *back])

@@ -132,6 +132,7 @@ async def test_reactions_and_answers_are_folded_in(api: Harness) -> None:
 
     for user, emoji in ((bada, "👍"), (haneul, "🎉"), (bada, "🎉"), (haneul, "👍"), (haneul, "")):
         await send(user, type="reaction", target=said, body={"emoji": emoji})
+    await send(bada, type="unreact", target=said, body={"emoji": "👍"})  # not what is there
     for text in ("좋아요", "몇 시에?"):
         await send(bada, body={"text": text}, reply_to=said)
     for query in ({}, {"after": 0}, {"limit": 200}, {"around": said}, {"type": "message"}):
@@ -141,9 +142,14 @@ async def test_reactions_and_answers_are_folded_in(api: Harness) -> None:
     one = await page(haneul, f"/v1/chats/{chat}/messages/{said}")
     assert one["reactions"] == [{"emoji": "🎉", "count": 1, "mine": False}]
     first = await page(haneul, f"/v1/chats/{chat}/messages/{said}/replies", limit=1)
-    assert ([i["body"]["text"] for i in first["items"]], first["next"]) == (["좋아요"], 7)
+    assert ([i["body"]["text"] for i in first["items"]], first["next"]) == (["좋아요"], 8)
     rest = await page(haneul, f"/v1/chats/{chat}/messages/{said}/replies", after=first["next"])
     assert ([i["body"]["text"] for i in rest["items"]], rest["next"]) == (["몇 시에?"], None)
+    await send(bada, type="unreact", target=said, body={"emoji": "🎉"})
+    for query in ({}, {"limit": 200}, {"around": said}):
+        assert not (await page(bada, f"/v1/chats/{chat}/messages", **query))["items"][0].get("reactions"), query
+    found = await page(bada, f"/v1/chats/{chat}/messages", type="unreact")
+    assert [item["body"]["emoji"] for item in found["items"]] == ["👍", "🎉"]
 
 
 async def test_the_words_of_what_is_deleted_are_in_no_edit(api: Harness) -> None:

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from api import clock, idempotency
+from api.limits import Rule
 from api.testing import PASSWORD, Harness, User
 from chat.errors import Unavailable
 from chat.ids import new_message_id
@@ -171,6 +172,39 @@ async def test_a_device_that_was_made_is_found_with_its_secret(
     assert device["id"] == answer.json()["id"]
     proven = await api.parts.authenticator.authenticate(device["id"], answer.json()["secret"].encode())
     assert proven.owner == "haneul"
+
+
+async def test_the_last_device_that_there_was_room_for_is_found_too(
+    api: Harness, monkeypatch: pytest.MonkeyPatch, later: Any
+) -> None:
+    haneul, _ = await pair(api)
+    monkeypatch.setattr(api.parts.settings, "api_max_devices", 1)
+    await killed(api, monkeypatch, haneul, "/v1/devices", {"name": "온도계"}, at="keys.finish")
+    assert problem(await haneul.post("/v1/devices", {"name": "저울"})) == (409, "too_many_devices")
+    later(idempotency.LEASE + timedelta(seconds=1))
+    assert (await post(haneul, "/v1/devices", "key", {"name": "온도계"})).status_code == 201
+
+
+async def test_what_is_refused_while_it_goes_on_goes_on_again(
+    api: Harness, monkeypatch: pytest.MonkeyPatch, later: Any
+) -> None:
+    haneul, _ = await pair(api)
+    await killed(api, monkeypatch, haneul, "/v1/chats", GROUP, at="keys.finish")
+    later(idempotency.LEASE + timedelta(seconds=1))
+    monkeypatch.setattr(api.parts.requests, "_rule", Rule(rate=0.001, burst=100))  # what is used up stays so
+    while not api.parts.requests.wait("haneul"):
+        api.parts.requests.take("haneul")
+    assert problem(await post(haneul, "/v1/chats", "key")) == (429, "rate_limited")
+    api.parts.requests._buckets.clear()
+    (made,) = await chats_of(haneul)
+    assert (await post(haneul, "/v1/chats", "key")).json()["id"] == made
+
+
+async def test_a_stranger_writes_nothing_down(api: Harness) -> None:
+    answer = await api.client.post("/v1/chats", json=GROUP, headers={"Idempotency-Key": "key"})
+    assert answer.status_code == 401
+    if hasattr(api.stores.idempotency, "rows"):
+        assert api.stores.idempotency.rows == {}
 
 
 async def test_a_key_is_forgotten(api: Harness, later: Any) -> None:
