@@ -18,6 +18,7 @@ from http import HTTPStatus
 from urllib.parse import urlsplit
 
 import requests
+from urllib3.exceptions import HTTPError
 
 from adapters.push_http import LATER, TIMEOUT, one_try, proxies, retry_after, settled, topic_of
 from adapters.vapid import VapidKeys
@@ -31,6 +32,10 @@ TTL = 43_200
 
 _TAKEN = frozenset({HTTPStatus.OK, HTTPStatus.CREATED, HTTPStatus.ACCEPTED, HTTPStatus.NO_CONTENT})
 _DEAD = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
+
+
+MAX_BODY = 4_096
+"""Bytes of an answer's body that are read: nobody looks at them."""
 
 
 class WebPushSender:
@@ -72,17 +77,19 @@ class WebPushSender:
             "Urgency": "normal" if push.data_only else "high",
         }
         try:
-            response = self._session.post(
+            with self._session.post(
                 subscription.endpoint,
                 data=body,
                 headers=headers,
                 timeout=self._timeout,
                 allow_redirects=False,
                 proxies=proxies(origin),
-            )
-        except requests.RequestException as error:
+                stream=True,  # a body may never end: status and headers are what counts
+            ) as response:
+                response.raw.read(MAX_BODY)  # the connection goes on if that was all
+                _raise_for(response)
+        except (requests.RequestException, HTTPError) as error:
             raise PushRetry(f"the push service could not be asked: {type(error).__name__}") from error
-        _raise_for(response)
 
     def _authorization(self, public: str, origin: str) -> str:
         try:

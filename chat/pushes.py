@@ -100,7 +100,7 @@ class PushMarkStore(Protocol):
     Every method may raise `chat.errors.Unavailable`.
     """
 
-    async def push_pending(self, *, older_than: datetime, limit: int) -> list[str]:
+    async def push_pending(self, *, older_than: datetime, limit: int, skip: int = 0) -> list[str]:
         """Ids of events whose push mark is still there and older than a time."""
         ...
 

@@ -64,7 +64,7 @@ def _push(task: Job, message_ids: tuple[str, ...]) -> None:
         metrics.EVENTS.labels(ending.value).inc(count)
     for comeback in outcome.comebacks:
         _come_back(task, comeback)
-    if set(outcome.endings) == {Ending.BUSY}:
+    if {ending for ending, count in outcome.endings.items() if count} == {Ending.BUSY}:
         raise NothingDone
 
 

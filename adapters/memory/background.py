@@ -28,7 +28,10 @@ class MemoryJobStarts:
 
     async def undo(self, job: str) -> None:
         """See `JobStarts.undo`."""
-        self._starts[job] -= 1
+        if self._starts.get(job, 0) > 1:
+            self._starts[job] -= 1
+        else:
+            self._starts.pop(job, None)
 
 
 class MemoryLease:

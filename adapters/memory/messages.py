@@ -149,10 +149,10 @@ class MemoryMessages(MemoryReads):
         newest = sorted(found, key=lambda event: (event.pinned_at, event.seq), reverse=True)
         return newest[: max(0, limit)]
 
-    async def push_pending(self, *, older_than: datetime, limit: int) -> list[str]:
+    async def push_pending(self, *, older_than: datetime, limit: int, skip: int = 0) -> list[str]:
         """See `PushMarkStore.push_pending`."""
         old = sorted((at, id_) for id_, at in self._push.items() if at < to_ms(older_than))
-        return [id_ for _, id_ in old[: max(0, limit)]]
+        return [id_ for _, id_ in old[skip : skip + max(0, limit)]]
 
     async def push_claim(self, message_id: str) -> Event | None:
         """See `PushMarkStore.push_claim`."""

@@ -21,10 +21,15 @@ class MongoPushMarks:
         self.__messages = messages
 
     @translate
-    async def push_pending(self, *, older_than: datetime, limit: int) -> list[str]:
+    async def push_pending(self, *, older_than: datetime, limit: int, skip: int = 0) -> list[str]:
         """See `PushMarkStore.push_pending`; the oldest first."""
         query = {"push": {"$lt": older_than}}
-        documents = await fetch(self.__messages, query, {"_id": 1}, sort=[("push", ASCENDING)], limit=limit)
+        if limit < 1:
+            return []
+        cursor = self.__messages.find(
+            query, {"_id": 1}, sort=[("push", ASCENDING)], limit=limit, skip=skip, batch_size=limit
+        )
+        documents = await cursor.to_list()
         return [document["_id"] for document in documents]
 
     @translate

@@ -14,6 +14,13 @@ redis.call('EXPIRE', KEYS[1], ARGV[1])
 return count
 """
 
+# KEYS[1]: the count. What is not counted any more stays so: a count below one would never be forgotten.
+_UNDO = """
+local count = tonumber(redis.call('GET', KEYS[1]) or '0')
+if count <= 1 then return redis.call('DEL', KEYS[1]) end
+return redis.call('DECR', KEYS[1])
+"""
+
 
 class ValkeyJobStarts:
     """`chat.background.JobStarts` on Valkey; shapes at the head of this package."""
@@ -21,6 +28,7 @@ class ValkeyJobStarts:
     def __init__(self, client: Valkey) -> None:
         self._client = client
         self._begin = client.register_script(_BEGIN)
+        self._undo = client.register_script(_UNDO)
 
     async def begin(self, job: str) -> int:
         """See `JobStarts.begin`."""
@@ -35,7 +43,7 @@ class ValkeyJobStarts:
     async def undo(self, job: str) -> None:
         """See `JobStarts.undo`."""
         with unavailable("count a job down"):
-            await self._client.decr(_key(job))
+            await self._undo(keys=[_key(job)])
 
 
 def _key(job: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,6 +117,11 @@ class DeadLetterService:
         await self.letters.note(letter.id, LetterEvent(now(), "replayed", by=staff.id))
         event = await push_again(self.messages, message_id)
         await self.letters.drop(letter.id)
+        await self.messages.push_again(
+            message_id, now()
+        )  # a job that saw the letter just before may have taken the mark off
+        with suppress(Unavailable):  # the sweeper finds it
+            await self.jobs.submit(PUSH_EVENT, message_id, queue=QUEUE_OF[PUSH_EVENT])
         _log.info("dead_letter.replayed", id=letter.id, chat=event.chat, seq=event.seq, by=staff.id)
         return Replayed(id=letter.id, message=event.id, chat=event.chat, seq=event.seq)
 

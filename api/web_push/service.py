@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -69,6 +70,9 @@ class WebPushService:
         return keys
 
 
+_HOST = re.compile(r"[a-z0-9.-]+")
+
+
 def is_known(endpoint: str, services: Sequence[str]) -> bool:
     """Whether an address is one of a push service that is named: the same scheme and port, the same host or one below it."""
     try:
@@ -78,7 +82,10 @@ def is_known(endpoint: str, services: Sequence[str]) -> bool:
         return False
     if where.username is not None or where.password is not None or where.fragment:
         return False
-    return any(_matches(where.scheme, where.hostname or "", port, service) for service in services)
+    host = where.hostname or ""
+    if _HOST.fullmatch(host) is None:  # other readers of addresses end a host elsewhere, at a backslash for one
+        return False
+    return any(_matches(where.scheme, host, port, service) for service in services)
 
 
 def _matches(scheme: str, host: str, port: int | None, service: str) -> bool:

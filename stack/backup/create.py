@@ -36,7 +36,7 @@ SNAPSHOT_GONE = {239, 246}
 LEVEL = 3
 """Of gzip: 7 % larger than with 6, in less than half of the time (messages of random words)."""
 
-KEPT = ("keys", "services", "ca", "jwks.json", "broker-admin", "credentials.json")
+KEPT = ("keys", "services", "ca", "vapid", "jwks.json", "broker-admin", "credentials.json")
 """Of the state directory: without the keys everybody has to sign in again and second factors can't be checked."""
 
 SESSIONS = "sessions.db"

@@ -157,7 +157,9 @@ def _place_files(backup: Path, manifest: Manifest, state: State, *, replace: boo
         for name in {Path(entry.path).parts[1] for entry in manifest.files if entry.path.startswith("files/")}:
             shutil.rmtree(state.root / name, ignore_errors=True)
     sessions = state.directory("broker") / "sessions"
-    if any(entry.path == SESSIONS for entry in manifest.files):
+    if replace or any(
+        entry.path == SESSIONS for entry in manifest.files
+    ):  # what waits there may not be in this history
         shutil.rmtree(sessions, ignore_errors=True)  # its log and index belong to another file of that name
     for source, target, mode in _targets(backup, manifest, state):
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -12,6 +12,9 @@ from workers import metrics
 MAX_FOUND = 1_000
 """Per sweep: after an outage the rest is found by the next ones, and the queue grows no faster than this."""
 
+MAX_LOOKED = 50_000
+"""Marks that one sweep looks at, most of them in hands already."""
+
 
 class PushSweep:
     """Looks for marks that nobody works on.
@@ -43,7 +46,13 @@ class PushSweep:
         Raises:
             Unavailable: Mongo or Valkey does not answer.
         """
-        found = await self._messages.push_pending(older_than=self._now() - self._age, limit=MAX_FOUND)
-        claimed = await self._progress.claim(found, seconds=self._claim)
+        before = self._now() - self._age
+        claimed: list[str] = []
+        # The oldest may be those that a provider has put off for hours: what stands behind them must be seen too.
+        for skip in range(0, MAX_LOOKED, MAX_FOUND):
+            found = await self._messages.push_pending(older_than=before, limit=MAX_FOUND, skip=skip)
+            claimed += await self._progress.claim(found, seconds=self._claim)
+            if len(found) < MAX_FOUND or len(claimed) >= MAX_FOUND:
+                break
         metrics.SWEPT.inc(len(claimed))
         return claimed

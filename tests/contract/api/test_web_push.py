@@ -84,6 +84,8 @@ SERVICES = ["https://push.example", "https://*.notify.example", "http://127.0.0.
         ("https://push.example.evil.example/1", False),
         ("https://evil.example/push.example", False),
         ("https://push.example@evil.example/1", False),
+        ("https://evil.example\\.notify.example/1", False),
+        ("https://evil.example\\push.example/1", False),
         ("https://user@push.example/1", False),
         ("https://push.example/1#x", False),
         ("https://a.push.example/1", False),

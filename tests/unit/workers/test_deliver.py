@@ -425,3 +425,19 @@ async def test_the_sweeper_leaves_alone_what_waits_for_its_time(world: World) ->
     assert await sweep.lost() == []
     world.clock.seconds = 260
     assert await sweep.lost() == [message_id], "whoever was to come back has not"
+
+
+async def test_what_is_put_off_for_long_hides_nothing_behind_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.push.sweep.MAX_FOUND", 2)
+    await world.fill()
+    ids = [await world.message() for _ in range(5)]
+    await world.progress.postpone(ids[:4], seconds=10_000)
+    sweep = PushSweep(
+        messages=world.stores.messages,
+        progress=world.progress,
+        age=timedelta(seconds=30),
+        claim=300,
+        now=world.clock.now,
+    )
+    world.clock.seconds = 100
+    assert await sweep.lost() == [ids[4]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -116,7 +117,7 @@ def test_what_comes_back_keeps_its_trace_and_what_waits_too_long_is_left_to_the_
 
 def test_a_job_that_finds_others_at_it_has_not_begun(made: tuple[Job, Process, Celery]) -> None:
     job, process, _ = made
-    process.delivery.answer = lambda ids: Outcome(endings={Ending.BUSY: len(ids)})  # type: ignore[arg-type]
+    process.delivery.answer = lambda ids: Outcome(endings=Counter({Ending.GONE: 0, Ending.BUSY: len(ids)}))
     for _ in range(MAX_STARTS + 1):
         job("m1", "m2")
     assert len(process.delivery.asked) == MAX_STARTS + 1
