@@ -84,7 +84,7 @@ class Idempotency:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
         offered = None
-        if scope["type"] == "http" and scope["method"] == "POST" and not _exempt(scope["path"]):
+        if scope["type"] == "http" and scope["method"] == "POST" and not is_exempt(scope["path"]):
             offered = Headers(scope=scope).get(HEADER)
         if offered is None:
             await self._app(scope, receive, send)
@@ -225,7 +225,8 @@ async def _replay(send: Send, answer: Answer) -> None:
     await send({"type": "http.response.body", "body": answer.body})
 
 
-def _exempt(path: str) -> bool:
+def is_exempt(path: str) -> bool:
+    """Whether a POST takes no key."""
     return path in EXEMPT or path.startswith(SIGN_INS_ELSEWHERE)
 
 

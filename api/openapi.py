@@ -32,6 +32,7 @@ from api.devices.schemas import (
     DeviceView,
 )
 from api.errors import Problem, problems_of_a_body
+from api.idempotency import is_exempt
 from api.invitations.schemas import (
     LINK_EXAMPLE,
     LINKS_EXAMPLE,
@@ -170,8 +171,8 @@ def _document(app: FastAPI) -> dict[str, Any]:
     # Here and not with the routes: FastAPI leaves nulls out of theirs.
     for struct, example in EXAMPLES.items():
         schemas[struct.__name__]["examples"] = [example]
-    for path in found["paths"].values():
-        if "post" in path:
+    for name, path in found["paths"].items():
+        if "post" in path and not is_exempt(name):
             path["post"].setdefault("parameters", []).append(_IDEMPOTENCY_KEY)
     schemas.update(problem.pop("$defs"))
     schemas["Problem"] = problem
