@@ -65,6 +65,7 @@ def create(
         backup.mkdir(parents=True, exist_ok=True, mode=0o700)
         if any(backup.iterdir()):
             raise BackupFailed(f"{backup} is not empty: a backup gets a directory of its own")
+        backup.chmod(0o700)  # also of one that was there: keys are copied into it
         manifest = _of_database(backup, mongo_url, database, told)
         files = [*manifest.files, *(_files(backup, state) if state else ()), *_sessions(backup, sessions)]
         whole = replace(manifest, files=files)
